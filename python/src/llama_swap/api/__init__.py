@@ -1,0 +1,1 @@
+"""Inbound HTTP: thin aiohttp handlers."""

@@ -1,0 +1,1 @@
+"""YAML to what the service uses."""

@@ -1,0 +1,1 @@
+"""The demo: tiny real models served by the real llama.cpp."""

@@ -1,0 +1,1 @@
+"""One child process: launch, readiness, output, stop, reap."""

@@ -1,0 +1,1 @@
+"""The data plane: one request to one upstream and back; knows no scheduler."""

@@ -1,0 +1,1 @@
+"""The core: decides who runs, without clock, I/O or logging."""

@@ -1,0 +1,74 @@
+"""What to do: the only output of the scheduler, in the imperative. Every command says why."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RejectReason(StrEnum):
+    """Why a waiting request is refused; each value is also a :class:`llama_swap.errors.Reason`."""
+
+    MODEL_UNKNOWN = "model_unknown"
+    CONCURRENCY_LIMIT = "concurrency_limit"
+    QUEUE_FULL = "queue_full"
+    QUEUE_TIMEOUT = "queue_timeout"
+    START_FAILED = "start_failed"
+    BACKING_OFF = "backing_off"
+    UNLOADED = "unloaded"
+    SHUTTING_DOWN = "shutting_down"
+
+
+@dataclass(frozen=True, slots=True)
+class StartProcess:
+    """Launch a model's process; answered by ProcessReady, ReadinessFailed or ProcessExited."""
+
+    instance_id: int
+    model: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopProcess:
+    """Ask an instance to end (``cmdStop`` or SIGTERM); answered by ProcessExited."""
+
+    instance_id: int
+    model: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillProcess:
+    """The grace period of a stopping instance is over: SIGKILL; answered by ProcessExited."""
+
+    instance_id: int
+    model: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLease:
+    """Let a request use an instance; the lease lasts until its RequestGone."""
+
+    request_id: int
+    instance_id: int
+    model: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectRequest:
+    """Answer a waiting request with an error.
+
+    Attributes:
+        message: for the client: what happened, to which model, position or next try where that helps.
+        retry_after_seconds: when trying again may help, else None.
+    """
+
+    request_id: int
+    model: str
+    reason: RejectReason
+    message: str
+    because: str
+    retry_after_seconds: float | None = None
+
+
+Command = StartProcess | StopProcess | KillProcess | GrantLease | RejectRequest

@@ -1,0 +1,78 @@
+"""What the scheduler is configured with: plain frozen data that :mod:`llama_swap.config` compiles from YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model as the scheduler sees it.
+
+    Attributes:
+        fingerprint: changes whenever the process would be started differently, so that a reload restarts it.
+        ttl_seconds: idle time after which it is unloaded; 0 is never.
+        start_timeout_seconds: time from start to ready (``healthCheckTimeout``).
+        stop_grace_seconds: time from the request to stop to SIGKILL (``unloadTimeout``).
+        concurrency_limit: waiting and served requests at once; 0 is no limit.
+        priority: among waiting requests the higher goes first; ties by arrival.
+    """
+
+    model: str
+    fingerprint: str
+    ttl_seconds: float = 0.0
+    start_timeout_seconds: float = 120.0
+    stop_grace_seconds: float = 10.0
+    concurrency_limit: int = 0
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """Models with common rules about who may run beside whom (llama-swap ``groups``).
+
+    Attributes:
+        swap: starting a member stops the other members.
+        exclusive: starting a member stops the members of all other groups that are not persistent.
+        persistent: other groups never stop its members.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    swap: bool = True
+    exclusive: bool = True
+    persistent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on waiting, the same for all models.
+
+    Attributes:
+        max_wait_seconds: once the oldest waiter that cannot start has waited this long, newcomers to the models in its
+            way queue too and those models are drained; 0 is never.
+        queue_limit: requests that may wait at once, over all models; 0 is no limit.
+        queue_timeout_seconds: how long a request may wait before it is refused; 0 is for ever.
+        backoff_after_failures: failed starts in a row that are retried at once.
+        backoff_first_seconds: wait after that; doubles with each further failure.
+        backoff_max_seconds: the longest wait between two tries.
+    """
+
+    max_wait_seconds: float = 10.0
+    queue_limit: int = 0
+    queue_timeout_seconds: float = 0.0
+    backoff_after_failures: int = 2
+    backoff_first_seconds: float = 1.0
+    backoff_max_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSpec:
+    """Everything the scheduler needs to know about the configuration.
+
+    Attributes:
+        groups: a model in none of them belongs to one implicit group that swaps and is exclusive.
+    """
+
+    models: Mapping[str, ModelSpec] = field(default_factory=dict)
+    groups: tuple[GroupSpec, ...] = ()
+    limits: Limits = field(default_factory=Limits)
