@@ -1,0 +1,21 @@
+"""What the service and its models write: kept for readers, followed live, and printed on stdout."""
+
+from llama_swap.logs.hub import COMBINED, HISTORY_BYTES, PROXY, UPSTREAM, LogHub, StdoutChoice, Subscription
+from llama_swap.logs.lines import RequestRecord, log_decision, log_request
+from llama_swap.logs.pipeline import LogFormat, LogSettings, set_up_logging
+
+__all__ = [
+    "COMBINED",
+    "HISTORY_BYTES",
+    "PROXY",
+    "UPSTREAM",
+    "LogFormat",
+    "LogHub",
+    "LogSettings",
+    "RequestRecord",
+    "StdoutChoice",
+    "Subscription",
+    "log_decision",
+    "log_request",
+    "set_up_logging",
+]

@@ -1,0 +1,235 @@
+"""The log hub: every line that the service and its models write, kept in rings and handed to live readers.
+
+A *monitor* is one log that can be read: ``proxy`` (the service's own lines), ``upstream`` (the output of all models),
+the combined log (what ``logToStdout`` prints) and one for each model. Each keeps its last 100 KiB of whole lines, as
+llama-swap does. Memory is bounded everywhere: a reader that does not keep up loses lines, and is told how many.
+
+The hub is synchronous and belongs to the thread of the event loop; writing a line costs a few appends and no task.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from enum import StrEnum
+from types import TracebackType
+from typing import Final, Self
+
+COMBINED: Final = ""
+PROXY: Final = "proxy"
+UPSTREAM: Final = "upstream"
+HISTORY_BYTES: Final = 100 * 1024
+PENDING_BYTES: Final = 256 * 1024
+
+
+class StdoutChoice(StrEnum):
+    """What is printed on stdout and kept in the combined log: the values of ``logToStdout``."""
+
+    PROXY = "proxy"
+    UPSTREAM = "upstream"
+    BOTH = "both"
+    NONE = "none"
+
+    @property
+    def includes_proxy(self) -> bool:
+        """Whether the service's own lines are printed."""
+        return self in (StdoutChoice.PROXY, StdoutChoice.BOTH)
+
+    @property
+    def includes_upstream(self) -> bool:
+        """Whether the output of models is printed."""
+        return self in (StdoutChoice.UPSTREAM, StdoutChoice.BOTH)
+
+
+class Subscription:
+    """The lines of one monitor from now on: iterate over it, and use it as a context manager to leave.
+
+    Each step gives everything that was written since the last one, as whole lines.
+
+    Args:
+        pending: lines to begin with (the history).
+        limit_bytes: how much may wait for a reader that is busy; what goes beyond is dropped and counted.
+        leave: called once when the reader is done.
+    """
+
+    __slots__ = ("_closed", "_dropped", "_leave", "_limit_bytes", "_pending", "_wake")
+
+    def __init__(self, pending: bytes, limit_bytes: int, leave: Callable[["Subscription"], None]) -> None:
+        self._pending = bytearray(pending)
+        self._limit_bytes = limit_bytes
+        self._leave = leave
+        self._dropped = 0
+        self._closed = False
+        self._wake = asyncio.Event()
+        if pending:
+            self._wake.set()
+
+    def push(self, line: bytes) -> None:
+        """Add a line that ends in a newline; dropped if the reader is too far behind."""
+        # Once a line was dropped all that follow are, until the reader has caught up: so the mark sits at the gap.
+        if self._dropped or len(self._pending) + len(line) > self._limit_bytes:
+            self._dropped += 1
+        else:
+            self._pending += line
+        self._wake.set()
+
+    def end(self) -> None:
+        """Let the iteration end after what is pending."""
+        self._closed = True
+        self._wake.set()
+
+    def _take(self) -> bytes:
+        taken = bytes(self._pending)
+        self._pending.clear()
+        if not self._closed:
+            self._wake.clear()
+        if self._dropped:
+            taken += b"[%d lines dropped: this reader is too slow]\n" % self._dropped
+            self._dropped = 0
+        return taken
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            await self._wake.wait()
+            if taken := self._take():
+                return taken
+            if self._closed:
+                raise StopAsyncIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(self)
+
+
+class _Monitor:
+    """One log: a ring of whole lines and its live readers."""
+
+    __slots__ = ("_capacity_bytes", "_ring", "readers")
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity_bytes = capacity_bytes
+        # CPython removes bytes from the front of a bytearray without moving the rest.
+        self._ring = bytearray()
+        self.readers: set[Subscription] = set()
+
+    def write(self, line: bytes) -> None:
+        ring = self._ring
+        ring += line
+        excess = len(ring) - self._capacity_bytes
+        if excess > 0:
+            newline = ring.find(b"\n", excess - 1)
+            # A line longer than the ring keeps its end; otherwise only whole lines stay.
+            del ring[: excess if newline in (-1, len(ring) - 1) else newline + 1]
+        for reader in self.readers:
+            reader.push(line)
+
+    def history(self) -> bytes:
+        return bytes(self._ring)
+
+
+class LogHub:
+    """All monitors of the service.
+
+    Args:
+        to_stdout: which lines are printed and kept in the combined log.
+        history_bytes: what each monitor keeps.
+        pending_bytes: what may wait for one live reader.
+    """
+
+    def __init__(
+        self,
+        *,
+        to_stdout: StdoutChoice = StdoutChoice.PROXY,
+        history_bytes: int = HISTORY_BYTES,
+        pending_bytes: int = PENDING_BYTES,
+    ) -> None:
+        self._history_bytes = history_bytes
+        self._pending_bytes = max(pending_bytes, history_bytes)
+        self._fixed = {name: _Monitor(history_bytes) for name in (COMBINED, PROXY, UPSTREAM)}
+        self._models: dict[str, _Monitor] = {}
+        self._closed = False
+        self._to_stdout = to_stdout
+        self._echo: Callable[[str, bytes], None] | None = None
+
+    @property
+    def to_stdout(self) -> StdoutChoice:
+        """Which lines are printed."""
+        return self._to_stdout
+
+    def print_on_stdout(self, choice: StdoutChoice, echo: Callable[[str, bytes], None]) -> None:
+        """Change what is printed from now on.
+
+        Args:
+            choice: the value of ``logToStdout``.
+            echo: prints a line of a model's output, given the model's ID and the line; not called for other lines.
+        """
+        self._to_stdout = choice
+        self._echo = echo
+
+    def write_proxy(self, line: str) -> None:
+        """Record a line of the service itself, in the form people read."""
+        raw = _as_line(line.encode("utf-8", "backslashreplace"))
+        self._fixed[PROXY].write(raw)
+        if self._to_stdout.includes_proxy:
+            self._fixed[COMBINED].write(raw)
+
+    def write_upstream(self, model: str, line: bytes) -> None:
+        """Record a line that a model's process wrote on stdout or stderr, as it is."""
+        raw = _as_line(line)
+        self._monitor_of(model).write(raw)
+        self._fixed[UPSTREAM].write(raw)
+        if self._to_stdout.includes_upstream:
+            self._fixed[COMBINED].write(raw)
+            if self._echo is not None:
+                self._echo(model, raw)
+
+    def known(self, monitor: str) -> bool:
+        """Whether this is the combined, proxy or upstream log, or a model that wrote something."""
+        return monitor in self._fixed or monitor in self._models
+
+    def history(self, monitor: str) -> bytes:
+        """The lines a monitor keeps, oldest first; empty for one that nothing was written to."""
+        found = self._fixed.get(monitor) or self._models.get(monitor)
+        return found.history() if found else b""
+
+    def subscribe(self, monitor: str, *, history: bool = False) -> Subscription:
+        """Follow a monitor, whether or not anything was written to it yet.
+
+        Args:
+            monitor: ``COMBINED``, ``PROXY``, ``UPSTREAM`` or a model's ID.
+            history: begin with the lines that are kept; no line is lost or given twice between them and the live ones.
+        """
+        source = self._fixed.get(monitor) or self._monitor_of(monitor)
+        reader = Subscription(source.history() if history else b"", self._pending_bytes, source.readers.discard)
+        source.readers.add(reader)
+        if self._closed:
+            reader.end()
+        return reader
+
+    def keep_models(self, models: Collection[str]) -> None:
+        """Forget the logs of models that are not among these and that nobody follows (after a reload)."""
+        gone = [model for model, log in self._models.items() if model not in models and not log.readers]
+        for model in gone:
+            del self._models[model]
+
+    def close(self) -> None:
+        """End all live readers, present and future, once they have what was written; writing goes on."""
+        self._closed = True
+        for monitor in (*self._fixed.values(), *self._models.values()):
+            for reader in monitor.readers:
+                reader.end()
+
+    def _monitor_of(self, model: str) -> _Monitor:
+        monitor = self._models.get(model)
+        if monitor is None:
+            monitor = self._models[model] = _Monitor(self._history_bytes)
+        return monitor
+
+
+def _as_line(raw: bytes) -> bytes:
+    return raw if raw.endswith(b"\n") else raw + b"\n"
