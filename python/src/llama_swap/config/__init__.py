@@ -1,1 +1,22 @@
-"""YAML to what the service uses."""
+"""YAML to what the service uses: sources are read, merged, expanded, checked and compiled into frozen values."""
+
+from llama_swap.config.load import config_sources, json_schema, load_config, render_check
+from llama_swap.config.ports import PortBook, port_is_free
+from llama_swap.config.problems import ConfigError, Problem
+from llama_swap.config.values import Capabilities, Config, Filters, Model, Timeouts
+
+__all__ = [
+    "Capabilities",
+    "Config",
+    "ConfigError",
+    "Filters",
+    "Model",
+    "PortBook",
+    "Problem",
+    "Timeouts",
+    "config_sources",
+    "json_schema",
+    "load_config",
+    "port_is_free",
+    "render_check",
+]

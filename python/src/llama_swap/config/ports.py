@@ -1,0 +1,70 @@
+"""Ports for models: really free, never one for two, and the same after a reload."""
+
+import errno
+import socket
+from collections.abc import Callable, Iterable
+
+LAST_PORT = 65535
+
+
+def port_is_free(port: int) -> bool:
+    """Whether an upstream may listen on the port, on any address of this machine.
+
+    Binding the wildcard addresses fails if anybody listens on the port, be it on a wildcard or on one address.
+    SO_REUSEADDR makes Linux ignore connections in TIME_WAIT, as a server does.
+    """
+    return _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port)  # noqa: S104 - nothing listens: the socket is closed at once
+
+
+def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        # A machine without IPv6 has nobody who listens on it.
+        return family == socket.AF_INET6 and error.errno not in {errno.EADDRINUSE, errno.EACCES}
+    return True
+
+
+class PortBook:
+    """Remembers which model has which port, so that a reload moves no running model.
+
+    A model keeps its port as long as its ID and the start port stay; its own process, which listens there, is no reason
+    to move it. Build one for the life of the service and give it to every load.
+    """
+
+    def __init__(self, is_free: Callable[[int], bool] = port_is_free) -> None:
+        self._is_free = is_free
+        self._ports: dict[str, tuple[int, int]] = {}
+
+    def port_for(self, model: str, start: int) -> int:
+        """The model's port, a new one at or above ``start`` if it has none or the start moved.
+
+        Raises:
+            LookupError: no port from ``start`` on is free.
+        """
+        known = self._ports.get(model)
+        if known is not None and known[0] == start:
+            return known[1]
+        return self.reassign(model, start)
+
+    def reassign(self, model: str, start: int) -> int:
+        """Another free port for a model whose port somebody else took.
+
+        Raises:
+            LookupError: no port from ``start`` on is free; the model keeps what it had.
+        """
+        taken = {port for _, port in self._ports.values()}
+        for port in range(start, LAST_PORT + 1):
+            if port not in taken and self._is_free(port):
+                self._ports[model] = (start, port)
+                return port
+        raise LookupError(f"no free port from {start} to {LAST_PORT}")
+
+    def forget(self, models: Iterable[str]) -> None:
+        """Give back the ports of models that are no longer configured and whose processes are gone."""
+        for model in models:
+            self._ports.pop(model, None)

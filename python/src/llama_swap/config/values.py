@@ -1,0 +1,162 @@
+"""The configuration as the service uses it: plain frozen data, every default filled in, every name resolved."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llama_swap.config.names import nearest_name
+from llama_swap.config.problems import Problem
+from llama_swap.scheduler.spec import SchedulerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step of a request to an upstream may take, in seconds; 0 is no limit.
+
+    Attributes:
+        response_header_seconds: from the end of the request to the first byte of the answer.
+        idle_conn_seconds: how long an unused connection is kept.
+    """
+
+    connect_seconds: float = 30.0
+    keepalive_seconds: float = 30.0
+    response_header_seconds: float = 0.0
+    tls_handshake_seconds: float = 10.0
+    expect_continue_seconds: float = 1.0
+    idle_conn_seconds: float = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do, for the list of models.
+
+    Attributes:
+        inputs: of ``text``, ``audio``, ``image``.
+        outputs: of the same.
+        tools: it can call functions.
+        reranker: it ranks documents.
+        context: tokens; 0 is unknown.
+    """
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    tools: bool = False
+    reranker: bool = False
+    context: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Changes to a JSON request body, in this order: strip, set, set by the name that the client sent.
+
+    Attributes:
+        strip_params: paths to remove; never ``model``.
+        set_params: path -> JSON value; a dot in a path addresses a nested field (llama-swap uses sjson paths).
+        set_params_by_id: requested name -> the same.
+    """
+
+    strip_params: tuple[str, ...] = ()
+    set_params: Mapping[str, Any] = field(default_factory=dict)
+    set_params_by_id: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model with every default and macro resolved.
+
+    Attributes:
+        argv: the command, split; empty when there is none, which is an error at start and not before.
+        command: the whole command as text, with the values of environment macros in it.
+        redacted_command: the same for people: ``${env.X}`` unresolved and the values of secret flags hidden.
+        stop_argv: ``cmdStop``, split, with ``${PID}`` still inside; None for SIGTERM.
+        proxy: base URL of the upstream.
+        port: what ``${PORT}`` became; None when the command does not use it.
+        check_endpoint: path that answers 200 when the upstream is ready; None when it is not to be asked.
+        env: what to add to our own environment, in order.
+        ttl_seconds: idle time after which it is unloaded; 0 is never.
+        unload_timeout_seconds: from the request to stop to SIGKILL.
+        health_check_timeout_seconds: from start to ready.
+        aliases: other names, those of ``setParamsByID`` included.
+        use_model_name: the name the upstream is told instead of the requested one; empty for no change.
+        concurrency_limit: waiting and served requests at once; 0 is no limit.
+        fingerprint: changes when the process would be started or reached differently, whatever its port.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    command: str
+    redacted_command: str
+    stop_argv: tuple[str, ...] | None
+    proxy: str
+    port: int | None
+    check_endpoint: str | None
+    env: tuple[tuple[str, str], ...]
+    ttl_seconds: float
+    unload_timeout_seconds: float
+    health_check_timeout_seconds: float
+    aliases: tuple[str, ...]
+    name: str
+    description: str
+    unlisted: bool
+    use_model_name: str
+    concurrency_limit: int
+    metadata: Mapping[str, Any]
+    capabilities: Capabilities | None
+    timeouts: Timeouts
+    filters: Filters
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration that passed every check.
+
+    Attributes:
+        models: by ID, sorted.
+        names: every accepted name (ID, alias, key of ``setParamsByID``) -> model ID.
+        preload: model IDs to load at start, in order.
+        log_level: debug, info, warn or error.
+        log_time_format: a name of llama-swap's, lower case; empty for no time.
+        log_to_stdout: proxy, upstream, both or none.
+        ignore_paths: search (not match) these in a path below ``/upstream/MODEL``; they never load a model.
+        max_body_bytes: of a request; 0 is no limit.
+        env_names: the environment variables the configuration refers to.
+        bind: renders a model with another port; use :meth:`rebind`.
+    """
+
+    models: Mapping[str, Model]
+    names: Mapping[str, str]
+    scheduler: SchedulerSpec
+    api_keys: tuple[str, ...]
+    preload: tuple[str, ...]
+    log_level: str
+    log_time_format: str
+    log_to_stdout: str
+    ignore_paths: tuple[re.Pattern[str], ...]
+    include_aliases_in_list: bool
+    allowed_hosts: tuple[str, ...]
+    max_body_bytes: int
+    start_port: int
+    sources: tuple[Path, ...]
+    warnings: tuple[Problem, ...]
+    env_names: frozenset[str]
+    bind: Callable[[str, int], Model] = field(repr=False, compare=False)
+
+    def find(self, name: str) -> Model | None:
+        """The model that answers to this name, or None."""
+        model_id = self.names.get(name)
+        return None if model_id is None else self.models[model_id]
+
+    def nearest(self, name: str) -> str | None:
+        """The accepted name most like an unknown one, or None if none is alike."""
+        return nearest_name(name, self.names)
+
+    def rebind(self, model_id: str, port: int) -> Model:
+        """The same model with another ``${PORT}``; unchanged if its command uses none.
+
+        Raises:
+            KeyError: there is no model with this ID.
+        """
+        return self.bind(model_id, port)
