@@ -1,0 +1,62 @@
+# make demo | test | test-fast | lint | format | conformance | bench | clean
+#
+# Needs python3 (3.11 or later) with venv, and make; everything else goes into .venv.
+# Another interpreter: make PYTHON=python3.13 test
+
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:9292
+BIN := .venv/bin
+RUFF_PATHS := python/src tests bench
+LATER := tests/conformance_later.txt
+
+# Test files share no state, but the tests of one file may share a running service.
+PYTEST := cd python && ../$(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadscope
+
+.PHONY: demo test test-fast lint format conformance bench clean
+
+demo: .venv/.installed-demo
+	@exec $(BIN)/python -m llama_swap.demo --listen $(LISTEN)
+
+test: .venv/.installed-dev
+	$(PYTEST) $(PARALLEL)
+
+test-fast: .venv/.installed-dev
+	$(PYTEST) $(PARALLEL) -m "not slow" ../tests/unit ../tests/scheduler
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check --config python/pyproject.toml $(RUFF_PATHS)
+	$(BIN)/ruff format --check --config python/pyproject.toml $(RUFF_PATHS)
+	cd python && ../$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix --config python/pyproject.toml $(RUFF_PATHS)
+	$(BIN)/ruff format --config python/pyproject.toml $(RUFF_PATHS)
+
+# Black-box checks of a llama-swap compatible server, kept outside this repository: make conformance SUITE=FOLDER
+conformance: .venv/.installed-dev
+	@test -n "$(SUITE)" || { echo "make conformance SUITE=FOLDER"; exit 2; }
+	later=$$(sed -e 's/#.*//' -e '/^ *$$/d' -e 's/^ */--deselect=/' $(LATER)); root=$$PWD; cd "$(SUITE)" && \
+	PYTHONDONTWRITEBYTECODE=1 "$$root/$(BIN)/python" -m pytest -p no:cacheprovider -n 2 \
+	  --binary "$$root/$(BIN)/llama-swap" $$later
+
+bench: .venv/.installed-dev
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv python/dist
+	find . -name .git -prune -o -type d \
+	  \( -name __pycache__ -o -name .pytest_cache -o -name .mypy_cache -o -name .ruff_cache -o -name .hypothesis \) \
+	  -prune -exec rm -rf {} +
+
+# The stamps make a changed pyproject.toml install again; another version of Python starts afresh.
+.venv/.installed-demo: EXTRAS := demo
+.venv/.installed-dev: EXTRAS := demo,speed,test,lint
+.venv/.installed-demo .venv/.installed-dev: python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or later is needed: make PYTHON=python3.13 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@test "$$($(BIN)/python -V 2>/dev/null)" = "$$($(PYTHON) -V)" || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable 'python[$(EXTRAS)]'
+	@touch $@
