@@ -95,11 +95,12 @@ def log_request(logger: Any, record: RequestRecord) -> None:
     if record.model is not None:
         fields["model"] = record.model
         fields["requested"] = record.requested or record.model
-        fields |= {f"{name}_ms": round(milliseconds, 1) for name, milliseconds in _waits(record)}
+        names = {"queue": "queue_ms", "load": "load_ms", "first": "first_byte_ms"}
+        fields |= {names[name]: round(milliseconds, 1) for name, milliseconds in _waits(record)}
     fields[HUMAN] = request_sentence(record)
     if record.status >= _FIRST_SERVER_ERROR:
         logger.warning("request", **fields)
-    elif record.path in QUIET_PATHS and record.status < _FIRST_CLIENT_ERROR:
+    elif _without_query(record.path) in QUIET_PATHS and record.status < _FIRST_CLIENT_ERROR:
         logger.debug("request", **fields)
     else:
         logger.info("request", **fields)

@@ -29,7 +29,7 @@ def escaped_lines(text: str) -> str:
 def quoted(text: str, limit: int) -> str:
     """The text in double quotes, escaped and cut to a number of characters."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return '"' + escaped(cut).replace('"', '\\"') + '"'
+    return '"' + escaped(cut.replace("\\", "\\\\")).replace('"', '\\"') + '"'
 
 
 def logfmt_value(value: object) -> str:
