@@ -25,14 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m llama_swap.demo", description=__doc__)
     parser.add_argument("--listen", default=_DEFAULT_LISTEN, metavar="HOST:PORT", help="(%(default)s)")
-    listen = parser.parse_args(argv).listen
     try:
-        _check_free(listen)
-        upstream = upstream_command(os.environ)
-        config = write_demo(cache_folder(os.environ), upstream)
+        _run(parser.parse_args(argv).listen)
     except DemoError as error:
         sys.stderr.write(f"make demo: {error}\n")
-        return 1
+    return 1
+
+
+def _run(listen: str) -> NoReturn:
+    _check_free(listen)
+    upstream = upstream_command(os.environ)
+    config = write_demo(cache_folder(os.environ), upstream)
     sys.stdout.write(introduction(listen, config, upstream))
     sys.stdout.flush()
     _become_service(listen, config)
