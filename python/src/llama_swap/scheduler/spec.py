@@ -11,10 +11,11 @@ class ModelSpec:
     Attributes:
         fingerprint: changes whenever the process would be started differently, so that a reload restarts it.
         ttl_seconds: idle time after which it is unloaded; 0 is never.
-        start_timeout_seconds: time from start to ready (``healthCheckTimeout``).
+        start_timeout_seconds: time from start to ready (``healthCheckTimeout``); 0 is no limit.
         stop_grace_seconds: time from the request to stop to SIGKILL (``unloadTimeout``).
         concurrency_limit: waiting and served requests at once; 0 is no limit.
-        priority: among waiting requests the higher goes first; ties by arrival.
+        priority: among waiting requests the higher goes first; ties by arrival. A point is worth ``max_wait_seconds``
+            of waiting, so that urgent requests cannot starve the others for ever.
     """
 
     model: str
@@ -52,8 +53,9 @@ class Limits:
             way queue too and those models are drained; 0 is never.
         queue_limit: requests that may wait at once, over all models; 0 is no limit.
         queue_timeout_seconds: how long a request may wait before it is refused; 0 is for ever.
-        backoff_after_failures: failed starts in a row that are retried at once.
-        backoff_first_seconds: wait after that; doubles with each further failure.
+        backoff_after_failures: after this many failed starts in a row requests are refused for a while before the next
+            try; 0 is never.
+        backoff_first_seconds: the first such while; it doubles with each further failure.
         backoff_max_seconds: the longest wait between two tries.
     """
 

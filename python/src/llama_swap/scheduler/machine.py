@@ -1,0 +1,62 @@
+"""The scheduler: an event and the time in, commands out. No clock, no I/O, no logging."""
+
+from llama_swap.scheduler.commands import Command
+from llama_swap.scheduler.deadline import next_deadline
+from llama_swap.scheduler.events import Event
+from llama_swap.scheduler.facts import note
+from llama_swap.scheduler.invariants import check_invariants
+from llama_swap.scheduler.policy.group import GroupPolicy
+from llama_swap.scheduler.reconcile import reconcile
+from llama_swap.scheduler.snapshot import Snapshot, take_snapshot
+from llama_swap.scheduler.spec import SchedulerSpec
+from llama_swap.scheduler.state import InvalidTransition, State
+from llama_swap.scheduler.story import Recorder, Recording, StoryEntry
+
+
+class Scheduler:
+    """Decides which model runs and which request is served next.
+
+    All times are seconds of one monotonic clock that the caller reads. Not thread-safe: it has one owner.
+    """
+
+    def __init__(self, spec: SchedulerSpec) -> None:
+        self._state = State(spec, GroupPolicy.of(spec.groups))
+        self._recorder = Recorder(self._state)
+
+    def handle(self, event: Event, *, now: float) -> list[Command]:
+        """Record an event and decide what to do about it.
+
+        Raises:
+            InvalidTransition: a defect of the scheduler; carries a recording that replays it.
+        """
+        state = self._state
+        self._recorder.before(state, event, now)
+        state.now = now
+        try:
+            note(state, event, now)
+            commands = reconcile(state, now)
+        except InvalidTransition as defect:
+            defect.recording = self._recorder.recording()
+            raise
+        self._recorder.after(state, commands)
+        return commands
+
+    def next_deadline(self) -> float | None:
+        """When to come back with DeadlineReached although nothing happened; None: not at all."""
+        return next_deadline(self._state)
+
+    def snapshot(self, *, now: float) -> Snapshot:
+        """What a person or a metric wants to know, frozen."""
+        return take_snapshot(self._state, now)
+
+    def story(self, model: str) -> list[StoryEntry]:
+        """What happened to a model and what was decided, oldest first; the routine of a ready model is left out."""
+        return self._recorder.story(model)
+
+    def recording(self) -> Recording:
+        """The latest events of all models, with the state they began in: ``replay`` repeats it."""
+        return self._recorder.recording()
+
+    def check_invariants(self) -> None:
+        """See :func:`llama_swap.scheduler.invariants.check_invariants`."""
+        check_invariants(self._state)

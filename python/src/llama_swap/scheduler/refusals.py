@@ -1,0 +1,115 @@
+"""The words of every refusal: what happened, to which model, the numbers, and what to do."""
+
+from llama_swap.scheduler.commands import RejectReason, RejectRequest
+from llama_swap.scheduler.spec import Limits
+from llama_swap.scheduler.state import Dismissal, Failures, Waiter
+
+SOON_SECONDS = 1.0
+"""When to try again where nothing better is known."""
+
+
+def dismissed(waiter: Waiter, dismissal: Dismissal) -> RejectRequest:
+    """A refusal that all waiters of a model get."""
+    retry = SOON_SECONDS if dismissal.reason is RejectReason.SHUTTING_DOWN else None
+    return RejectRequest(waiter.request_id, waiter.model, dismissal.reason, dismissal.message, dismissal.because, retry)
+
+
+def unknown(model: str) -> Dismissal:
+    """The configuration has no such model."""
+    return Dismissal(
+        RejectReason.MODEL_UNKNOWN,
+        f"model {model} is not in the configuration; /v1/models lists the models there are",
+        f"{model} is not in the configuration",
+    )
+
+
+def shutting_down(model: str) -> Dismissal:
+    """The service ends."""
+    return Dismissal(
+        RejectReason.SHUTTING_DOWN,
+        f"the service is shutting down, model {model} is not served any more; try again once it is back",
+        "the service is shutting down",
+    )
+
+
+def unloaded_while_loading(model: str) -> Dismissal:
+    """Somebody unloaded the model while it loaded."""
+    return Dismissal(
+        RejectReason.UNLOADED,
+        f"model {model} unloaded while loading; another request loads it again",
+        f"{model} was unloaded on request",
+    )
+
+
+def unloaded_while_queued(model: str) -> Dismissal:
+    """Somebody unloaded the model before its turn came."""
+    return Dismissal(
+        RejectReason.UNLOADED,
+        f"model {model} unloaded while this request was queued for it; another request loads it",
+        f"{model} was unloaded on request",
+    )
+
+
+def start_failed(model: str, detail: str, output_tail: tuple[str, ...]) -> Dismissal:
+    """The process of the model exited or never became ready."""
+    lines = "\n".join(output_tail)
+    said = f"; its last output:\n{lines}" if output_tail else ""
+    return Dismissal(
+        RejectReason.START_FAILED,
+        f"model {model} failed to start: {detail}{said}",
+        f"{model} failed to start: {detail}",
+    )
+
+
+def backing_off(waiter: Waiter, failures: Failures, now: float) -> RejectRequest:
+    """The model failed to start several times; the next try is not due yet."""
+    wait = max(0.0, (failures.next_try_at or now) - now)
+    return RejectRequest(
+        waiter.request_id,
+        waiter.model,
+        RejectReason.BACKING_OFF,
+        f"model {waiter.model} failed to start {failures.count} times in a row, the last time because: "
+        f"{failures.last}. The next try is possible in {wait:.1f} seconds",
+        f"{waiter.model} failed to start {failures.count} times; next try in {wait:.1f} s",
+        max(SOON_SECONDS, wait),
+    )
+
+
+def too_many(waiter: Waiter, limit: int) -> RejectRequest:
+    """The model's own limit of waiting and served requests is reached."""
+    return RejectRequest(
+        waiter.request_id,
+        waiter.model,
+        RejectReason.CONCURRENCY_LIMIT,
+        f"Too many requests: model {waiter.model} has {limit} requests waiting or in service already "
+        f"(concurrencyLimit {limit}); try again when one has ended",
+        f"{waiter.model} has reached its concurrency limit of {limit}",
+        SOON_SECONDS,
+    )
+
+
+def queue_full(waiter: Waiter, waiting: int, limits: Limits, oldest_waited: float) -> RejectRequest:
+    """The queue of all models together is full."""
+    return RejectRequest(
+        waiter.request_id,
+        waiter.model,
+        RejectReason.QUEUE_FULL,
+        f"the queue is full: this request for model {waiter.model} would be at position {waiting + 1}, "
+        f"the limit is {limits.queue_limit}; try again later",
+        f"{waiting} requests wait, the limit is {limits.queue_limit}",
+        max(SOON_SECONDS, limits.max_wait_seconds - oldest_waited),
+    )
+
+
+def queue_timeout(waiter: Waiter, limits: Limits, position: int, waiting: int) -> RejectRequest:
+    """The request waited longer than the configuration allows."""
+    allowed = limits.queue_timeout_seconds
+    return RejectRequest(
+        waiter.request_id,
+        waiter.model,
+        RejectReason.QUEUE_TIMEOUT,
+        f"the request for model {waiter.model} waited {allowed:g} seconds without being served, the longest allowed; "
+        f"it was at position {position} of {waiting}; try again later",
+        f"it waited {allowed:g} s, the queue timeout",
+        max(SOON_SECONDS, limits.max_wait_seconds),
+    )

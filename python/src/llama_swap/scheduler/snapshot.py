@@ -1,0 +1,154 @@
+"""The state as others may see it: frozen, with reasons in words."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llama_swap.scheduler.policy.seating import Placement
+from llama_swap.scheduler.reconcile import placements_of, waiters_in_order
+from llama_swap.scheduler.state import Failures, Instance, Phase, State
+
+
+class Standing(StrEnum):
+    """What a model is, in one word: the phase of its instance, or why it has none."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    FAILED = "failed"  # its last start failed; the next request tries again
+    BACKOFF = "backoff"  # it failed repeatedly; requests are refused until next_try_at
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """A living instance; times are monotonic seconds.
+
+    Attributes:
+        leases: requests in service.
+        because: why it is in its phase.
+        since: when it entered its phase.
+        unload_at: when it is unloaded if nobody uses it until then; None while in use or without ttl.
+    """
+
+    model: str
+    instance_id: int
+    phase: Phase
+    leases: int
+    because: str
+    since: float
+    ready_at: float | None
+    last_used: float | None
+    unload_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A configured model.
+
+    Attributes:
+        failures: failed starts in a row.
+        next_try_at: monotonic seconds; None when it may be tried now.
+    """
+
+    model: str
+    standing: Standing
+    waiting: int
+    failures: int
+    last_failure: str
+    next_try_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterView:
+    """A waiting request; position 1 is the next to be served as far as can be said now."""
+
+    request_id: int
+    model: str
+    position: int
+    waited_seconds: float
+    blocked_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at one moment."""
+
+    at: float
+    instances: tuple[InstanceView, ...]
+    models: tuple[ModelView, ...]
+    queue: tuple[WaiterView, ...]
+    is_closing: bool
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the shutdown is complete: every process has exited."""
+        return self.is_closing and not self.instances
+
+
+def take_snapshot(state: State, now: float) -> Snapshot:
+    """Describe the state."""
+    blocks = _blocks(state, now)
+    queue = tuple(
+        WaiterView(w.request_id, w.model, position, now - w.arrived_at, blocks.get(w.model, ""))
+        for position, w in enumerate(waiters_in_order(state), start=1)
+    )
+    return Snapshot(
+        at=now,
+        instances=tuple(_instance_view(i) for i in state.instances.values()),
+        models=tuple(_model_view(state, model) for model in state.spec.models),
+        queue=queue,
+        is_closing=state.closing_since is not None,
+    )
+
+
+def _instance_view(instance: Instance) -> InstanceView:
+    return InstanceView(
+        model=instance.model,
+        instance_id=instance.instance_id,
+        phase=instance.phase,
+        leases=len(instance.leases),
+        because=instance.because,
+        since=instance.since,
+        ready_at=instance.ready_at,
+        last_used=instance.last_used,
+        unload_at=instance.unload_at,
+    )
+
+
+def _model_view(state: State, model: str) -> ModelView:
+    failures = state.failures.get(model, Failures())
+    instance = state.instances.get(model)
+    if instance is not None:
+        standing = Standing(instance.phase)
+    elif failures.next_try_at is not None:
+        standing = Standing.BACKOFF
+    else:
+        standing = Standing.FAILED if failures.count else Standing.STOPPED
+    waiting = len(state.queue.get(model, ()))
+    return ModelView(model, standing, waiting, failures.count, failures.last, failures.next_try_at)
+
+
+def _blocks(state: State, now: float) -> dict[str, str]:
+    """Why the waiters of each model still wait."""
+    blocks = {p.model: _obstacles(state, p) for p in placements_of(state, now)}
+    for model in state.queue.keys() - blocks.keys():
+        instance = state.instances[model]
+        blocks[model] = f"{model} is loading" if instance.phase is Phase.STARTING else instance.because
+    return blocks
+
+
+def _obstacles(state: State, placement: Placement) -> str:
+    reasons = [_doing(state.instances[m]) for m in placement.in_the_way if m in state.instances]
+    if placement.behind is not None:
+        reasons.insert(0, f"{placement.behind} comes first")
+    return ", ".join(reasons)
+
+
+def _doing(instance: Instance) -> str:
+    if instance.phase is Phase.STARTING:
+        return f"{instance.model} is loading"
+    if instance.phase is Phase.STOPPING:
+        return f"{instance.model} is stopping"
+    requests = len(instance.leases)
+    return f"{instance.model} serves {requests} request{'' if requests == 1 else 's'}"
