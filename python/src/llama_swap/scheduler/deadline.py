@@ -1,17 +1,27 @@
 """When the scheduler has to look again although nothing happened."""
 
+import math
 from collections.abc import Iterator
 
-from llama_swap.scheduler.reconcile import needs_start
-from llama_swap.scheduler.state import State
+from llama_swap.scheduler.state import Phase, State
 
 
 def next_deadline(state: State) -> float | None:
-    """The earliest of all times at which time alone changes a decision.
+    """A time at which to look again, never later than the first at which time alone changes a decision.
 
-    A deadline that was reached is acted on and disappears, so whoever sleeps until it never wakes in a tight loop.
+    It may be earlier than that, because the use of a ready model does not move it (so the owner need not set its timer
+    anew with every request). A deadline that was reached disappears, so whoever sleeps until it never spins.
     """
+    if state.calm_until > -math.inf:
+        return state.calm_until if state.calm_until < math.inf else None
     return min(_deadlines(state), default=None)
+
+
+def calm_until(state: State) -> float:
+    """Until when ready models may be used without anything to decide; see ``State.calm_until``."""
+    if state.queue or any(instance.phase is Phase.DRAINING for instance in state.instances.values()):
+        return -math.inf
+    return min(_deadlines(state), default=math.inf)
 
 
 def _deadlines(state: State) -> Iterator[float]:
@@ -28,5 +38,5 @@ def _deadlines(state: State) -> Iterator[float]:
         if limits.queue_timeout_seconds:
             yield arrived_at + limits.queue_timeout_seconds
         overdue_at = arrived_at + limits.max_wait_seconds
-        if limits.max_wait_seconds and overdue_at > state.now and needs_start(state, model):
+        if limits.max_wait_seconds and overdue_at > state.now and state.needs_start(model):
             yield overdue_at

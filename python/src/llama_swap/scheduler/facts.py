@@ -1,11 +1,11 @@
 """Recording what happened: each event changes the state by a few lines and decides nothing."""
 
+import math
 from collections.abc import Mapping
 
 from llama_swap.scheduler import refusals
 from llama_swap.scheduler.events import (
     ConfigChanged,
-    DeadlineReached,
     Event,
     ProcessExited,
     ProcessReady,
@@ -20,7 +20,7 @@ from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
 from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter
 
 
-def note(state: State, event: Event, now: float) -> None:  # noqa: C901 - a flat table, one case an event
+def note(state: State, event: Event, now: float) -> None:
     """Record an event. One about a dead instance or an unknown request changes nothing."""
     match event:
         case RequestArrived(request_id, model):
@@ -28,6 +28,13 @@ def note(state: State, event: Event, now: float) -> None:  # noqa: C901 - a flat
                 state.newcomers.append(Waiter(request_id, model, now))
         case RequestGone(request_id, served):
             _note_gone(state, request_id, now, served=served)
+        case _:
+            state.calm_until = -math.inf
+            _note_rare(state, event, now)
+
+
+def _note_rare(state: State, event: Event, now: float) -> None:
+    match event:
         case ProcessReady(instance_id):
             _note_ready(state, instance_id, now)
         case ReadinessFailed(instance_id, detail):
@@ -42,8 +49,6 @@ def note(state: State, event: Event, now: float) -> None:  # noqa: C901 - a flat
             _note_config(state, spec)
         case ShutdownRequested():
             _note_shutdown(state, now)
-        case DeadlineReached():
-            pass
 
 
 def fail_start(state: State, instance: Instance, detail: str, output_tail: tuple[str, ...], now: float) -> None:
@@ -77,6 +82,9 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
         return
     instance.leases.discard(request_id)
     instance.last_used = now
+    unload_at = instance.unload_at
+    if unload_at is not None and unload_at < state.calm_until:
+        state.calm_until = unload_at
     if served:
         instance.served += 1
         if state.failures:
@@ -86,7 +94,7 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
 def _note_ready(state: State, instance_id: int, now: float) -> None:
     instance = state.instance_by_id(instance_id)
     if instance is not None and instance.phase is Phase.STARTING:
-        instance.move(Phase.READY, "its readiness probe succeeded", now)
+        state.move(instance, Phase.READY, "its readiness probe succeeded", now)
         instance.ready_at = now
 
 
@@ -98,7 +106,7 @@ def _note_exit(state: State, instance_id: int, detail: str, output_tail: tuple[s
         fail_start(state, instance, detail, output_tail, now)
     elif instance.phase is not Phase.STOPPING and not instance.served:
         _count_failure(state, instance, detail, now)
-    instance.move(Phase.GONE, detail, now)
+    state.move(instance, Phase.GONE, detail, now)
     state.remove(instance)
 
 

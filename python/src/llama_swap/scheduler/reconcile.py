@@ -7,6 +7,7 @@ command: the state is settled.
 
 from llama_swap.scheduler import refusals
 from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, StartProcess, StopProcess
+from llama_swap.scheduler.deadline import calm_until
 from llama_swap.scheduler.facts import fail_start
 from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, place
@@ -18,7 +19,7 @@ def reconcile(state: State, now: float) -> list[Command]:
     commands: list[Command] = []
     if state.newcomers:
         _admit(state, commands, now)
-    if is_calm(state, now):
+    if now < state.calm_until:
         return commands  # the frequent case: ready models come and go in service, nobody waits
     _expire(state, commands, now)
     _dismiss(state, commands, now)
@@ -27,20 +28,8 @@ def reconcile(state: State, now: float) -> list[Command]:
     _serve(state, placements, commands, now)
     for placement in placements:
         _seat(state, placement, commands, now)
+    state.calm_until = calm_until(state)
     return commands
-
-
-def is_calm(state: State, now: float) -> bool:
-    """Whether there is nothing to decide: nobody waits and every instance stays as it is."""
-    if state.queue or state.dismissals:
-        return False
-    for instance in state.instances.values():
-        if instance.phase is Phase.DRAINING or instance.doom is not None or not state.is_current(instance):
-            return False
-        deadline = instance.deadline
-        if deadline is not None and deadline <= now:
-            return False
-    return not any(f.next_try_at is not None and f.next_try_at <= now for f in state.failures.values())
 
 
 # --- newcomers -----------------------------------------------------------------
@@ -136,23 +125,23 @@ def _retire(state: State, commands: list[Command], now: float) -> None:
             continue
         unload_at = instance.unload_at
         if instance.doom is not None:
-            _stop(instance, instance.doom, commands, now)
+            _stop(state, instance, instance.doom, commands, now)
         elif not state.is_current(instance):
-            _retire_outdated(instance, commands, now)
+            _retire_outdated(state, instance, commands, now)
         elif unload_at is not None and unload_at <= now and instance.model not in state.queue:
-            _stop(instance, f"idle for {instance.spec.ttl_seconds:g} s (ttl)", commands, now)
+            _stop(state, instance, f"idle for {instance.spec.ttl_seconds:g} s (ttl)", commands, now)
 
 
-def _retire_outdated(instance: Instance, commands: list[Command], now: float) -> None:
+def _retire_outdated(state: State, instance: Instance, commands: list[Command], now: float) -> None:
     because = f"the configuration of {instance.model} changed"
     if not instance.leases:
-        _stop(instance, because, commands, now)
+        _stop(state, instance, because, commands, now)
     elif instance.phase is Phase.READY:
-        instance.move(Phase.DRAINING, because, now)
+        state.move(instance, Phase.DRAINING, because, now)
 
 
-def _stop(instance: Instance, because: str, commands: list[Command], now: float) -> None:
-    instance.move(Phase.STOPPING, because, now)
+def _stop(state: State, instance: Instance, because: str, commands: list[Command], now: float) -> None:
+    state.move(instance, Phase.STOPPING, because, now)
     commands.append(StopProcess(instance.instance_id, instance.model, because))
 
 
@@ -167,26 +156,14 @@ def waiters_in_order(state: State) -> list[Waiter]:
 def placements_of(state: State, now: float) -> list[Placement]:
     """Judge every model that has waiters and no instance that can serve them."""
     candidates = [
-        Candidate(head.model, state.rank(head), is_overdue(state, head, now))
+        Candidate(head.model, state.rank(head), state.is_overdue(head, now))
         for head in state.lines()
-        if needs_start(state, head.model)
+        if state.needs_start(head.model)
     ]
     if not candidates:
         return []
     occupants = {i.model: _occupant(state, i) for i in state.instances.values()}
     return place(candidates, occupants, state.policy)
-
-
-def needs_start(state: State, model: str) -> bool:
-    """Whether a waiter of the model needs an instance that is yet to be started."""
-    instance = state.instances.get(model)
-    return instance is None or instance.phase is Phase.STOPPING or not state.is_current(instance)
-
-
-def is_overdue(state: State, waiter: Waiter, now: float) -> bool:
-    """Whether it has waited so long that what is in its way must be drained."""
-    longest = state.spec.limits.max_wait_seconds
-    return longest > 0 and waiter.arrived_at + longest <= now
 
 
 def _occupant(state: State, instance: Instance) -> Occupant:
@@ -214,7 +191,9 @@ def _serve(state: State, placements: list[Placement], commands: list[Command], n
             head = state.first_waiter(instance.model)
             claim = claims.get(instance.model)
             if claim is None or (head is not None and state.rank(head) < claim):
-                instance.move(Phase.READY, "nobody needs its place any more" if claim is None else "its turn", now)
+                state.move(
+                    instance, Phase.READY, "nobody needs its place any more" if claim is None else "its turn", now
+                )
                 _serve_line(state, instance, commands, before=claim)
         elif instance.phase is Phase.READY:
             _serve_line(state, instance, commands, before=None)
@@ -235,13 +214,13 @@ def _seat(state: State, placement: Placement, commands: list[Command], now: floa
         for victim in placement.in_the_way:
             instance = state.instances[victim]
             if instance.phase is not Phase.STOPPING:
-                _stop(instance, f"{model} needs the place of {victim}; {victim} is idle", commands, now)
+                _stop(state, instance, f"{model} needs the place of {victim}; {victim} is idle", commands, now)
     elif placement.step is Step.DRAIN:
         waited = state.spec.limits.max_wait_seconds
         for victim in placement.in_the_way:
             instance = state.instances[victim]
             if instance.phase is Phase.READY:
-                instance.move(Phase.DRAINING, f"{model} has waited {waited:g} s for the place of {victim}", now)
+                state.move(instance, Phase.DRAINING, f"{model} has waited {waited:g} s for the place of {victim}", now)
 
 
 def _start(state: State, model: str, commands: list[Command], now: float) -> None:

@@ -12,6 +12,7 @@ Theory. An instance is one run of a model's process; a model has at most one at 
 :class:`InvalidTransition`; a refusal that a user can cause is data (``RejectRequest``), never an exception.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -92,16 +93,6 @@ class Instance:
     doom: str | None = None
     killed_at: float | None = None
 
-    def move(self, phase: Phase, because: str, now: float) -> None:
-        """Take one step of the table.
-
-        Raises:
-            InvalidTransition: the table has no such step.
-        """
-        if phase not in TRANSITIONS[self.phase]:
-            raise InvalidTransition(self.model, self.phase, phase)
-        self.phase, self.because, self.since = phase, because, now
-
     @property
     def unload_at(self) -> float | None:
         """When it has been idle for its ttl: counted from the later of ready and the end of its last lease."""
@@ -120,6 +111,16 @@ class Instance:
         if self.phase is Phase.STOPPING and self.killed_at is None:
             return self.since + self.spec.stop_grace_seconds
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A step of an instance; the draining and undoing of it are decisions without a command."""
+
+    model: str
+    instance_id: int
+    phase: Phase
+    because: str
 
 
 @dataclass(slots=True)
@@ -151,7 +152,10 @@ class State:
         waiters, leases: where each live request is; never in both.
         newcomers: requests that arrived and are not decided yet; empty between events.
         dismissals: models whose waiters must be refused; empty between events.
+        moves: the steps that instances took at the last event.
         closing_since: when the shutdown was asked for.
+        calm_until: until then ready models may be used without anything to decide; minus infinity while somebody waits
+            or an instance has to leave. It makes the frequent case cheap and is never later than the truth.
     """
 
     spec: SchedulerSpec
@@ -164,8 +168,10 @@ class State:
     failures: dict[str, Failures] = field(default_factory=dict)
     newcomers: list[Waiter] = field(default_factory=list)
     dismissals: dict[str, Dismissal] = field(default_factory=dict)
+    moves: list[Move] = field(default_factory=list)
     closing_since: float | None = None
     last_instance_id: int = 0
+    calm_until: float = -math.inf
 
     def instance_by_id(self, instance_id: int) -> Instance | None:
         """The living instance with this ID; None for a dead or unknown one."""
@@ -175,10 +181,22 @@ class State:
         """Whether the configuration in force would start the same process."""
         return self.spec.models.get(instance.model) is instance.spec
 
+    def move(self, instance: Instance, phase: Phase, because: str, now: float) -> None:
+        """Let an instance take one step of the table.
+
+        Raises:
+            InvalidTransition: the table has no such step.
+        """
+        if phase not in TRANSITIONS[instance.phase]:
+            raise InvalidTransition(instance.model, instance.phase, phase)
+        instance.phase, instance.because, instance.since = phase, because, now
+        self.moves.append(Move(instance.model, instance.instance_id, phase, because))
+
     def enqueue(self, waiter: Waiter) -> None:
         """Let a request wait."""
         self.queue.setdefault(waiter.model, {})[waiter.request_id] = waiter
         self.waiters[waiter.request_id] = waiter
+        self.calm_until = -math.inf
 
     def dequeue(self, waiter: Waiter) -> None:
         """Take a request out of the queue."""
@@ -196,6 +214,16 @@ class State:
     def rank(self, waiter: Waiter) -> Rank:
         """Its place in the order of the queue; the smaller goes first."""
         return rank(waiter, self.spec.models[waiter.model].priority, self.spec.limits.max_wait_seconds)
+
+    def needs_start(self, model: str) -> bool:
+        """Whether a waiter of the model needs an instance that is yet to be started."""
+        instance = self.instances.get(model)
+        return instance is None or instance.phase is Phase.STOPPING or not self.is_current(instance)
+
+    def is_overdue(self, waiter: Waiter, now: float) -> bool:
+        """Whether it has waited so long that what is in its way must be drained."""
+        longest = self.spec.limits.max_wait_seconds
+        return longest > 0 and waiter.arrived_at + longest <= now
 
     def lease(self, request_id: int, instance: Instance) -> None:
         """Note that an instance serves a request from now on."""
@@ -226,4 +254,5 @@ class State:
             failures={model: replace(f) for model, f in self.failures.items()},
             newcomers=list(self.newcomers),
             dismissals=dict(self.dismissals),
+            moves=[],
         )

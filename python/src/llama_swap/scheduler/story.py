@@ -21,7 +21,7 @@ from llama_swap.scheduler.events import (
 )
 from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.reconcile import reconcile
-from llama_swap.scheduler.state import State
+from llama_swap.scheduler.state import Move, State
 
 STORY_LENGTH = 200
 """Entries kept for each model."""
@@ -37,12 +37,14 @@ class StoryEntry:
     Attributes:
         number: counts the events since the start of the service.
         at: monotonic seconds.
+        moves: the steps that instances took, some of which need no command.
     """
 
     number: int
     at: float
     event: Event
     commands: tuple[Command, ...]
+    moves: tuple[Move, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def replay(recording: Recording) -> list[tuple[Command, ...]]:
     decided = []
     for entry in recording.entries:
         state.now = entry.at
+        state.moves.clear()
         note(state, entry.event, entry.at)
         decided.append(tuple(reconcile(state, entry.at)))
     return decided
@@ -74,7 +77,7 @@ class Recorder:
         self._count = 0
         self._stories: dict[str, deque[StoryEntry]] = {}
         self._about: str | None = None
-        self._was_waiting = False
+        self._was_calm = False
 
     def before(self, state: State, event: Event, now: float) -> None:
         """Note an event that is about to be handled."""
@@ -82,21 +85,26 @@ class Recorder:
             self._rotate(state)
         self._latest.append((now, event, ()))
         self._count += 1
-        self._about = _model_of(state, event)
-        self._was_waiting = bool(state.queue)
+        self._was_calm = now < state.calm_until
+        if not self._was_calm or not isinstance(event, RequestArrived | RequestGone):
+            self._about = _model_of(state, event)
 
     def after(self, state: State, commands: list[Command]) -> None:
         """Note what was decided on it."""
         now, event, _ = self._latest[-1]
         decided = tuple(commands)
         self._latest[-1] = (now, event, decided)
-        if not self._was_waiting and _is_routine(event, commands):
+        if self._was_calm and _is_routine(event, commands):
             return
+        if isinstance(event, RequestArrived):
+            self._about = event.model
         if type(event) is ConfigChanged:
             for gone in self._stories.keys() - state.spec.models.keys():
                 del self._stories[gone]
-        entry = StoryEntry(self._count, now, event, decided)
-        for model in dict.fromkeys((self._about, *(command.model for command in commands))):
+        entry = StoryEntry(self._count, now, event, decided, tuple(state.moves))
+        told = (*commands, *state.moves)
+        state.moves.clear()
+        for model in dict.fromkeys((self._about, *(item.model for item in told))):
             if (
                 model is not None and model in state.spec.models
             ):  # a name from a request may be anything; stories must stay few
