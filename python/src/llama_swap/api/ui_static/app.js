@@ -1,0 +1,239 @@
+// The status page: polls /api/status while it is visible, and follows one log.
+"use strict";
+
+const POLL_MILLISECONDS = 1000;
+const RETRY_MILLISECONDS = 3000;
+const LOG_CHARACTERS = 200_000;
+
+const byId = (id) => document.getElementById(id);
+const rows = new Map();
+let models = [];
+let polling = null;
+let following = null;
+
+// -- requests ----------------------------------------------------------------
+
+async function request(path, options = {}) {
+  const response = await fetch(path, { cache: "no-store", ...options });
+  if (response.ok) return response;
+  let message = `${response.status} ${response.statusText}`;
+  try {
+    message = (await response.json()).error.message || message;
+  } catch {
+    // An answer without our envelope: the status line has to do.
+  }
+  throw new Error(message);
+}
+
+const modelPath = (action, id) => `/api/models/${action}/${id.split("/").map(encodeURIComponent).join("/")}`;
+
+function show(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = !text;
+}
+
+// One problem at a time: what a button ran into stays until the next button.
+let failedAction = "";
+let failedPoll = "";
+const showProblem = () => show("problem", [failedPoll, failedAction].filter(Boolean).join("\n"));
+
+async function act(what, path) {
+  failedAction = "";
+  showProblem();
+  try {
+    const answer = request(path, { method: "POST" });
+    poll();
+    await answer;
+  } catch (error) {
+    failedAction = `${what}: ${error.message}`;
+    showProblem();
+  }
+  poll();
+}
+
+// -- models ------------------------------------------------------------------
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+function cell(row, classes = "", label = "") {
+  const element = row.insertCell();
+  element.className = classes;
+  if (label) element.dataset.label = label;
+  return element;
+}
+
+function part(parent, kind, classes) {
+  const element = document.createElement(kind);
+  element.className = classes;
+  parent.append(element);
+  return element;
+}
+
+function makeRow(id) {
+  const row = document.createElement("tr");
+  const first = cell(row);
+  const view = { row, id: part(first, "div", "id"), name: part(first, "div", "name") };
+  view.why = part(first, "div", "why");
+  view.failure = part(first, "div", "failure");
+  view.state = part(cell(row), "span", "state");
+  view.service = cell(row, "number", "In service");
+  view.waiting = cell(row, "number", "Waiting");
+  view.unload = cell(row, "", "Unloads in");
+  view.port = cell(row, "", "Port");
+  view.pid = cell(row, "", "PID");
+  view.button = part(cell(row), "button", "");
+  view.button.type = "button";
+  view.button.addEventListener("click", () => act(`${view.action} ${id}`, modelPath(view.action, id)));
+  return view;
+}
+
+function set(element, text) {
+  const value = text === null || text === undefined ? "" : String(text);
+  if (element.textContent !== value) element.textContent = value;
+}
+
+function fillRow(view, model) {
+  set(view.id, model.id);
+  set(view.name, model.name === model.id ? "" : model.name);
+  set(view.why, model.state === "stopped" ? "" : model.because);
+  set(view.failure, model.last_error);
+  set(view.state, model.state);
+  view.state.className = `state ${model.state}`;
+  set(view.service, model.in_service || "");
+  set(view.waiting, model.waiting || "");
+  set(view.unload, model.state === "ready" ? duration(model.unload_in_seconds) : "");
+  set(view.port, model.port);
+  set(view.pid, model.pid);
+  view.action = ["starting", "ready", "draining"].includes(model.state) ? "unload" : "load";
+  set(view.button, view.action === "load" ? "Load" : "Unload");
+  view.button.setAttribute("aria-label", `${view.button.textContent} ${model.id}`);
+  view.button.disabled = model.state === "stopping";
+}
+
+function fillModels() {
+  const body = byId("rows");
+  models.forEach((model, index) => {
+    if (!rows.has(model.id)) rows.set(model.id, makeRow(model.id));
+    const view = rows.get(model.id);
+    if (body.rows[index] !== view.row) body.insertBefore(view.row, body.rows[index] || null);
+    fillRow(view, model);
+  });
+  const ids = new Set(models.map((model) => model.id));
+  for (const [id, view] of rows) {
+    if (!ids.has(id)) {
+      view.row.remove();
+      rows.delete(id);
+    }
+  }
+  byId("models").hidden = models.length === 0;
+  byId("no-models").hidden = models.length > 0;
+  byId("unload-all").hidden = !models.some((model) => model.state !== "stopped");
+}
+
+function fillSummary() {
+  const count = (state) => models.filter((model) => model.state === state).length;
+  const waiting = models.reduce((sum, model) => sum + (model.waiting || 0), 0);
+  const words = [`${count("ready")} of ${models.length} ready`];
+  for (const state of ["starting", "draining", "stopping"]) if (count(state)) words.push(`${count(state)} ${state}`);
+  if (waiting) words.push(`${waiting} waiting`);
+  set(byId("summary"), words.join(" · "));
+}
+
+function fillMonitors() {
+  const select = byId("monitor");
+  const wanted = ["/proxy", "/upstream", ...models.map((model) => `/${model.id}`)];
+  if (wanted.join("\n") === [...select.options].map((option) => option.value).join("\n")) return;
+  const chosen = select.value;
+  for (const option of [...select.options].slice(2)) option.remove();
+  for (const model of models) select.add(new Option(model.id, `/${model.id}`));
+  if (wanted.includes(chosen)) select.value = chosen;
+  else follow();
+}
+
+async function poll() {
+  clearTimeout(polling);
+  if (document.hidden) return;
+  try {
+    models = (await (await request("/api/status")).json()).models;
+    failedPoll = "";
+    fillModels();
+    fillSummary();
+    fillMonitors();
+  } catch (error) {
+    failedPoll = `The service does not answer: ${error.message}`;
+    set(byId("summary"), "");
+  }
+  showProblem();
+  clearTimeout(polling);
+  polling = setTimeout(poll, failedPoll ? RETRY_MILLISECONDS : POLL_MILLISECONDS);
+}
+
+// -- log ---------------------------------------------------------------------
+
+// Terminal colours mean nothing here.
+const withoutColours = (text) => text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "");
+
+// A model that floods its log must not make the browser lay out the page for each chunk.
+let unshown = "";
+let frame = 0;
+
+function append(text) {
+  unshown += withoutColours(text);
+  frame ||= requestAnimationFrame(showLog);
+}
+
+function showLog() {
+  const log = byId("log");
+  const whole = log.textContent + unshown;
+  const cut = whole.length > LOG_CHARACTERS ? whole.indexOf("\n", whole.length - LOG_CHARACTERS) + 1 : 0;
+  if (unshown) log.textContent = whole.slice(cut);
+  unshown = "";
+  frame = 0;
+  if (byId("follow").checked) log.scrollTop = log.scrollHeight;
+}
+
+function logPath() {
+  return `/logs/stream${byId("monitor").value.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+async function follow() {
+  if (following) following.abort();
+  if (document.hidden) return;
+  const mine = new AbortController();
+  following = mine;
+  try {
+    const response = await request(logPath(), { signal: mine.signal });
+    byId("log").textContent = unshown = "";
+    show("log-state", "");
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let step = await reader.read(); !step.done; step = await reader.read()) append(step.value);
+    throw new Error("the stream ended");
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    show("log-state", `not connected: ${error.message}`);
+    setTimeout(() => following === mine && follow(), RETRY_MILLISECONDS);
+  }
+}
+
+// -- start -------------------------------------------------------------------
+
+byId("unload-all").addEventListener("click", () => act("unload all", "/api/models/unload"));
+byId("monitor").addEventListener("change", follow);
+byId("follow").addEventListener("change", () => append(""));
+byId("log").addEventListener("scroll", () => {
+  const log = byId("log");
+  byId("follow").checked = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+});
+document.addEventListener("visibilitychange", () => {
+  poll();
+  follow();
+});
+poll();
+follow();
