@@ -1,0 +1,52 @@
+"""What all tests share: settings of hypothesis, and ports that are really free."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import settings
+
+# Deadlines per example fail on a machine that is busy with the other half of the suite; tests bound their own time.
+settings.register_profile("suite", deadline=None, print_blob=True)
+settings.load_profile("suite")
+
+# Below the range that Linux gives to outgoing connections, so that nothing takes a port between the choice and its use.
+_FIRST_PORT = 20000
+_PORTS_OF_A_WORKER = 2000
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _ports() -> Iterator[int]:
+    """Ports of this worker alone, starting at another one in every run."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    offset = os.getpid() % (_PORTS_OF_A_WORKER // 100) * 100
+    first = _FIRST_PORT + worker * _PORTS_OF_A_WORKER
+    while True:
+        for step in range(_PORTS_OF_A_WORKER):
+            yield first + (offset + step) % _PORTS_OF_A_WORKER
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[..., int]:
+    """``free_port()`` is a port on 127.0.0.1 that nobody listens on; ``free_port(10)`` is the first of ten in a row."""
+    ports = _ports()
+
+    def choose(count: int = 1) -> int:
+        block: list[int] = []
+        while len(block) < count:
+            port = next(ports)
+            follows = not block or port == block[-1] + 1
+            block = [*(block if follows else []), port] if _is_free(port) else []
+        return block[0]
+
+    return choose
