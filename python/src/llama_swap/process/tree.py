@@ -1,0 +1,90 @@
+"""Which processes belong to one child: itself and everything it started, wherever that has gone.
+
+A process belongs when it is in the child's session or group, was started with the child's mark in its environment, was
+seen below the child before, or descends from one that belongs. We are a child subreaper, so whatever is orphaned below
+us becomes our child and the walk from ourselves finds it. What slips through: a process that empties its environment,
+makes a session of its own and is orphaned, all before we look (a cgroup catches that too).
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+
+from llama_swap.process.cgroup import Cgroup
+from llama_swap.process.procfs import ProcessStat, children_of, environ_holds, read_stat
+
+MARK_VARIABLE = "LLAMA_SWAP_INSTANCE"
+
+
+class ProcessTree:
+    """The processes of the child with process ID ``pid``, whose mark is ``token``, in ``cgroup`` if there is one."""
+
+    __slots__ = ("_cgroup", "_seen", "_token", "pid")
+
+    def __init__(self, pid: int, token: str, cgroup: Cgroup | None = None) -> None:
+        self._cgroup = cgroup
+        self.pid = pid
+        self._token = token
+        self._seen: set[tuple[int, int]] = set()
+
+    def members(self) -> list[ProcessStat]:
+        """All of them now, the child itself and zombies included; remembers them."""
+        found: dict[int, ProcessStat] = {}
+        queue = [(pid, False) for pid in children_of(os.getpid())]
+        queue += [(pid, True) for pid in (self._cgroup.members() if self._cgroup else ())]
+        while queue:
+            pid, certain = queue.pop()
+            stat = None if pid in found else read_stat(pid)
+            if stat is None or not (certain or self.claims(stat)):
+                continue
+            found[pid] = stat
+            queue += [(child, True) for child in children_of(pid)]
+        self._seen = {(stat.pid, stat.start_ticks) for stat in found.values()}
+        return list(found.values())
+
+    def reap(self, *, spare: Collection[int]) -> list[ProcessStat]:
+        """Reaps the members that have ended and that we adopted; returns those that still run.
+
+        Args:
+            spare: process IDs whose exit status somebody waits for.
+        """
+        running = []
+        for stat in self.members():
+            if not stat.is_zombie:
+                running.append(stat)
+            elif stat.parent == os.getpid() and stat.pid not in spare:
+                with suppress(ChildProcessError):
+                    os.waitpid(stat.pid, os.WNOHANG)
+        return running
+
+    def enter_cgroup(self) -> None:
+        """Moves all members into the cgroup: the child may have started others before it was moved itself."""
+        moved: set[int] = set()
+        while self._cgroup and (new := {stat.pid for stat in self.members()} - moved):
+            for pid in new:
+                self._cgroup.add(pid)
+            moved |= new
+
+    def kill_cgroup(self) -> None:
+        """SIGKILL to everything in the cgroup, if there is one."""
+        if self._cgroup is not None:
+            self._cgroup.kill()
+
+    def close(self) -> None:
+        """Removes the cgroup, once every member is gone."""
+        if self._cgroup is not None:
+            self._cgroup.remove()
+
+    def claims(self, stat: ProcessStat) -> bool:
+        """Whether a child of ours, own or adopted, belongs to this tree."""
+        return (
+            self.pid in (stat.pid, stat.session, stat.group)
+            or (stat.pid, stat.start_ticks) in self._seen
+            or environ_holds(stat.pid, MARK_VARIABLE, self._token)
+        )
+
+
+def marked(environment: Mapping[str, str], token: str) -> dict[str, str]:
+    """The environment with our mark; the mark of a service that we ourselves run under stays in force."""
+    outer = os.environ.get(MARK_VARIABLE)
+    return {**environment, MARK_VARIABLE: f"{outer},{token}" if outer else token}
