@@ -10,7 +10,7 @@ RUFF_PATHS := python/src tests bench
 LATER := tests/conformance_later.txt
 
 # Test files share no state, but the tests of one file may share a running service.
-PYTEST := cd python && ../$(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadscope
 
 .PHONY: demo test test-fast lint format conformance bench clean
@@ -19,10 +19,10 @@ demo: .venv/.installed-demo
 	@exec $(BIN)/python -m llama_swap.demo --listen $(LISTEN)
 
 test: .venv/.installed-dev
-	$(PYTEST) $(PARALLEL)
+	$(PYTEST) $(PARALLEL) tests
 
 test-fast: .venv/.installed-dev
-	$(PYTEST) $(PARALLEL) -m "not slow" ../tests/unit ../tests/scheduler
+	$(PYTEST) $(PARALLEL) -m "not slow" tests/unit tests/scheduler
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check --config python/pyproject.toml $(RUFF_PATHS)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
 from llama_swap.demo.folder import embedded_command
 from llama_swap.demo.tiny_gguf import TinyModel, write_tiny_model
 
