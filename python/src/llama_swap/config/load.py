@@ -1,128 +1,152 @@
-"""From files to a configuration (a first version for simple files; the whole pipeline follows)."""
+"""From files to a configuration, or to everything that is wrong with them.
 
-import dataclasses
-import hashlib
-import re
-import shlex
-from collections.abc import Mapping, Sequence
+The steps: parse and merge the sources; expand macros; check against the schema; check the rules between keys; assign
+ports; compile. A step goes on with what the one before could use, so that one run finds every problem.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from llama_swap.config.compile import Blueprints, compile_scheduler, ignored_paths
+from llama_swap.config.expand import expand_tree
+from llama_swap.config.macros import Expander, fill_port
+from llama_swap.config.merge import read_sources
+from llama_swap.config.names import Finding, NamedModel, accepted_names
 from llama_swap.config.ports import PortBook
-from llama_swap.config.problems import ConfigError, Problem
-from llama_swap.config.values import Config, Filters, Model, Timeouts
-from llama_swap.scheduler.spec import GroupSpec, ModelSpec, SchedulerSpec
+from llama_swap.config.problems import ConfigError, KeyPath, Problem, render_key
+from llama_swap.config.rules import check_advice, check_rules
+from llama_swap.config.schema import ConfigFile
+from llama_swap.config.tree import Node, Scalar, Table, node_at, problem_at, without
+from llama_swap.config.validate import validate
+from llama_swap.config.values import Config, Model
 
 
-def config_sources(config: Path | None, config_dir: Path | None) -> tuple[Path, ...]:
-    """The files to read, in order."""
-    found = [] if config is None else [config]
-    if config_dir is not None:
-        found += sorted(path for path in config_dir.iterdir() if path.suffix in {".yml", ".yaml"})
-    if not found:
-        raise ConfigError([Problem(None, 0, "", None, "no configuration sources found")])
-    return tuple(found)
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A file without problems, and what the checks found on the way.
+
+    Attributes:
+        root: the expanded tree, without what an environment variable that may be missing left unusable.
+    """
+
+    file: ConfigFile
+    root: Node
+    port_users: frozenset[str]
+    names: Mapping[str, str]
+    warnings: tuple[Problem, ...]
+    env_names: frozenset[str]
 
 
 def load_config(
     sources: Sequence[Path], *, env: Mapping[str, str], ports: PortBook, allow_missing_env: bool = False
 ) -> Config:
-    """Read, check and compile the sources."""
-    data: dict[str, Any] = {}
-    for source in sources:
-        data |= yaml.safe_load(source.read_text()) or {}
-    start = data.get("startPort", 5800)
-    raw = data.get("models") or {}
-    models = {}
-    for model_id in sorted(raw):
-        port = ports.port_for(model_id, start) if "${PORT}" in raw[model_id].get("cmd", "") else None
-        models[model_id] = _model(data, model_id, port)
-    specs = {
-        m.id: ModelSpec(
-            m.id,
-            m.fingerprint,
-            m.ttl_seconds,
-            m.health_check_timeout_seconds,
-            m.unload_timeout_seconds,
-            m.concurrency_limit,
-        )
-        for m in models.values()
+    """Read, check and compile the sources.
+
+    Args:
+        sources: from :func:`llama_swap.config.config_sources`.
+        env: for ``${env.X}``.
+        ports: the one of the service, so that a reload keeps ports; untouched if the configuration is wrong.
+        allow_missing_env: an unset variable gives a placeholder and a warning, for a check at build time.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    checked = _check(read_sources(sources), env, allow_missing_env=allow_missing_env)
+    models_node = node_at(checked.root, ("models",))
+    nodes = models_node.entries if isinstance(models_node, Table) else {}
+    blueprints = Blueprints(checked.file, nodes, checked.port_users, dict(env))
+    models = _bind_all(blueprints, ports, checked.root)
+    return _config(checked, tuple(sources), models, blueprints.model)
+
+
+def _check(root: Table, env: Mapping[str, str], *, allow_missing_env: bool) -> _Checked:
+    expander = Expander(env, allow_missing_env)
+    expanded = expand_tree(root, expander)
+    # The port is not known yet; any number will do to check the types of what uses it.
+    valid = validate(fill_port(expanded.root, 1))
+    claims = {
+        name: NamedModel(model.aliases, list(model.filters.set_params_by_id))
+        for name, model in valid.file.models.items()
     }
-    groups = tuple(
-        GroupSpec(
-            name,
-            tuple(group.get("members", ())),
-            group.get("swap", True),
-            group.get("exclusive", True),
-            group.get("persistent", False),
-        )
-        for name, group in (data.get("groups") or {}).items()
-    )
+    names, findings = accepted_names(claims)
+    problems = [*expander.problems, *valid.problems]
+    findings = [*expanded.findings, *findings, *check_rules(valid.file, names)]
+    problems += _located(_without_consequences(findings, problems), valid.root)
+    if problems:
+        raise ConfigError(_in_order(problems))
+    warnings = _in_order([*expander.warnings, *_located(check_advice(valid.file), valid.root)])
+    kept: Node = expanded.root
+    for path in valid.removed:
+        kept = without(kept, path)
+    return _Checked(valid.file, kept, expanded.port_users, names, warnings, frozenset(expander.env_names))
+
+
+def _without_consequences(findings: Iterable[Finding], problems: Sequence[Problem]) -> list[Finding]:
+    """The findings that do not only follow from something else that is wrong."""
+    return [
+        finding
+        for finding in findings
+        if not any(_is_below(problem.key, path) for problem in problems for path in (finding.path, *finding.needs))
+    ]
+
+
+def _is_below(key: str, path: KeyPath) -> bool:
+    """Whether a rendered key is this path or inside it."""
+    prefix = render_key(path)
+    return key == prefix or key.startswith((prefix + ".", prefix + "["))
+
+
+def _located(findings: Iterable[Finding], root: Node) -> list[Problem]:
+    """The findings with their places, but for those about a value that is not known yet."""
+    return [
+        problem_at(root, finding.path, finding.rule, finding.fix)
+        for finding in findings
+        if not (isinstance(node := node_at(root, finding.path), Scalar) and node.unset)
+    ]
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """By file, in the order in which the files were found wrong, then by line; each once."""
+    unique = tuple(dict.fromkeys(problems))
+    files = list(dict.fromkeys(problem.file for problem in unique))
+    return tuple(sorted(unique, key=lambda problem: (files.index(problem.file), problem.line)))
+
+
+def _bind_all(blueprints: Blueprints, ports: PortBook, root: Node) -> dict[str, Model]:
+    """Every model with its port, in the order of their IDs, which is the order of ports too."""
+    start = blueprints.file.start_port
+    models: dict[str, Model] = {}
+    for model_id in sorted(blueprints.nodes):
+        try:
+            port = ports.port_for(model_id, start) if model_id in blueprints.port_users else 0
+        except LookupError as error:
+            raise ConfigError([problem_at(root, ("startPort",), str(error), "choose a lower one")]) from None
+        models[model_id] = blueprints.model(model_id, port)
+    return models
+
+
+def _config(
+    checked: _Checked, sources: tuple[Path, ...], models: dict[str, Model], bind: Callable[[str, int], Model]
+) -> Config:
+    file, names = checked.file, checked.names
+    preload = (names[name.strip()] for name in file.hooks.on_startup.preload if name.strip() in names)
     return Config(
         models=models,
-        names={name: m.id for m in models.values() for name in (m.id, *m.aliases)},
-        scheduler=SchedulerSpec(specs, groups),
-        api_keys=tuple(data.get("apiKeys") or ()),
-        preload=tuple(data.get("hooks", {}).get("on_startup", {}).get("preload", ())),
-        log_level=data.get("logLevel", "info"),
-        log_time_format=data.get("logTimeFormat", ""),
-        log_to_stdout=data.get("logToStdout", "proxy"),
-        ignore_paths=(re.compile(r"\.(js|json|css|png|gif|jpg|jpeg|ico|txt)$"),),
-        include_aliases_in_list=data.get("includeAliasesInList", False),
-        allowed_hosts=tuple(data.get("allowedHosts") or ()),
-        max_body_bytes=data.get("maxBodySize", 0),
-        start_port=start,
-        sources=tuple(sources),
-        warnings=(),
-        env_names=frozenset(),
-        bind=lambda model_id, port: _model(data, model_id, port),
+        names=names,
+        scheduler=compile_scheduler(file, models, names),
+        api_keys=tuple(file.api_keys),
+        preload=tuple(dict.fromkeys(preload)),
+        log_level=file.log_level,
+        log_time_format=file.log_time_format,
+        log_to_stdout=file.log_to_stdout,
+        ignore_paths=ignored_paths(file),
+        include_aliases_in_list=file.include_aliases_in_list,
+        allowed_hosts=tuple(host.lower().rstrip(".") for host in file.allowed_hosts),
+        max_body_bytes=file.max_body_size,
+        start_port=file.start_port,
+        sources=sources,
+        warnings=checked.warnings,
+        env_names=checked.env_names,
+        bind=bind,
     )
-
-
-def _model(data: dict[str, Any], model_id: str, port: int | None) -> Model:
-    raw = data["models"][model_id]
-    command = raw.get("cmd", "").replace("${PORT}", str(port))
-    argv = tuple(shlex.split(command))
-    proxy = raw.get("proxy", "http://localhost:${PORT}").replace("${PORT}", str(port))
-    filters = raw.get("filters") or {}
-    return Model(
-        id=model_id,
-        argv=argv,
-        command=command,
-        redacted_command=command,
-        stop_argv=tuple(shlex.split(raw["cmdStop"])) if raw.get("cmdStop") else None,
-        proxy=proxy,
-        port=port,
-        check_endpoint=None if raw.get("checkEndpoint") == "none" else raw.get("checkEndpoint", "/health"),
-        env=tuple(tuple(item.split("=", 1)) for item in raw.get("env") or ()),
-        ttl_seconds=raw.get("ttl", data.get("globalTTL", 0)),
-        unload_timeout_seconds=raw.get("unloadTimeout", data.get("unloadTimeout", 10)),
-        health_check_timeout_seconds=raw.get("healthCheckTimeout", data.get("healthCheckTimeout", 120)),
-        aliases=tuple(raw.get("aliases") or ()),
-        name=raw.get("name", ""),
-        description=raw.get("description", ""),
-        unlisted=raw.get("unlisted", False),
-        use_model_name=raw.get("useModelName", ""),
-        concurrency_limit=raw.get("concurrencyLimit", 0),
-        metadata=raw.get("metadata") or {},
-        capabilities=None,
-        timeouts=Timeouts(),
-        filters=Filters(
-            tuple(filter(None, filters.get("stripParams", "").split(","))),
-            filters.get("setParams") or {},
-            filters.get("setParamsByID") or {},
-        ),
-        fingerprint=hashlib.sha256(repr(raw).encode()).hexdigest(),
-    )
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration file."""
-    return {}
-
-
-def render_check(config: Config, *, redact_env: Mapping[str, str]) -> str:
-    """What `llama-swap check` prints for a good configuration."""
-    return "ok\n" + "\n".join(str(dataclasses.asdict(m)["id"]) for m in config.models.values())

@@ -1,0 +1,177 @@
+"""A checked file to the values that the service and the scheduler use."""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llama_swap.config.argv import drop_comments, fill_env, split_command
+from llama_swap.config.macros import fill_port
+from llama_swap.config.redact import redact_argv
+from llama_swap.config.rules import compile_pattern, configured_groups
+from llama_swap.config.schema import ConfigFile
+from llama_swap.config.schema_model import FiltersSection, ModelSection
+from llama_swap.config.schema_routing import FifoSection
+from llama_swap.config.tree import Node, plain_data
+from llama_swap.config.values import Capabilities, Filters, Model, Timeouts
+from llama_swap.scheduler.spec import GroupSpec, Limits, ModelSpec, SchedulerSpec
+
+DEFAULT_HEALTH_CHECK_SECONDS = 120.0
+DEFAULT_UNLOAD_SECONDS = 10.0
+DEFAULT_IGNORED = r"\.(?:js|json|css|png|gif|jpg|jpeg|ico|txt)$"
+"""Paths that a browser asks for by itself; llama-swap's default for ``upstream.ignorePaths``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprints:
+    """Every model before it has a port.
+
+    Attributes:
+        nodes: expanded and checked, with ``${PORT}`` and the environment macros of commands still in.
+        port_users: the models whose command uses ``${PORT}``.
+    """
+
+    file: ConfigFile
+    nodes: Mapping[str, Node]
+    port_users: frozenset[str]
+    env: Mapping[str, str]
+
+    def model(self, model_id: str, port: int) -> Model:
+        """The model with this port; without any, if its command uses none."""
+        used = port if model_id in self.port_users else None
+        section = _section(self.nodes[model_id], port)
+        filters = _filters(section.filters)
+        own_argv, own_text = _command(section.cmd, self.env)
+        return Model(
+            id=model_id,
+            argv=own_argv,
+            command=own_text,
+            redacted_command=shlex.join(redact_argv(_command(section.cmd, {})[0])),
+            stop_argv=_command(section.cmd_stop, self.env)[0] or None,
+            proxy=section.proxy,
+            port=used,
+            check_endpoint=_endpoint(section.check_endpoint),
+            env=tuple((name, value) for name, _, value in (entry.partition("=") for entry in section.env)),
+            ttl_seconds=self.file.global_ttl if section.ttl < 0 else section.ttl,
+            unload_timeout_seconds=section.unload_timeout or self.file.unload_timeout or DEFAULT_UNLOAD_SECONDS,
+            health_check_timeout_seconds=(
+                section.health_check_timeout or self.file.health_check_timeout or DEFAULT_HEALTH_CHECK_SECONDS
+            ),
+            aliases=tuple(
+                name for name in dict.fromkeys((*section.aliases, *filters.set_params_by_id)) if name != model_id
+            ),
+            name=section.name.strip(),
+            description=section.description.strip(),
+            unlisted=section.unlisted,
+            use_model_name=section.use_model_name,
+            concurrency_limit=max(0, section.concurrency_limit),
+            metadata=section.metadata,
+            capabilities=_capabilities(section),
+            timeouts=_timeouts(section),
+            filters=filters,
+            fingerprint=self._fingerprint(model_id),
+        )
+
+    def _fingerprint(self, model_id: str) -> str:
+        """Hash of what starts and reaches the process; a new port alone must not restart a model that runs."""
+        section = _section(self.nodes[model_id], 0)
+        started = [
+            _command(section.cmd, self.env)[0],
+            _command(section.cmd_stop, self.env)[0],
+            section.env,
+            section.proxy,
+            _endpoint(section.check_endpoint),
+            self.file.start_port if model_id in self.port_users else None,
+        ]
+        return hashlib.sha256(json.dumps(started).encode()).hexdigest()
+
+
+def _section(node: Node, port: int) -> ModelSection:
+    data = plain_data(fill_port(node, port))
+    return ModelSection.model_validate(data if isinstance(data, dict) else {})
+
+
+def _command(command: str | tuple[str, ...], env: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+    """The arguments and the text of a command, with these values for its environment macros."""
+    if isinstance(command, tuple):
+        argv = tuple(fill_env(argument, env) for argument in command)
+        return argv, shlex.join(argv)
+    return split_command(command, env), fill_env(drop_comments(command), env).strip()
+
+
+def _endpoint(endpoint: str) -> str | None:
+    if endpoint == "none":
+        return None
+    return endpoint if endpoint.startswith("/") else f"/{endpoint}"
+
+
+def _filters(section: FiltersSection) -> Filters:
+    names = (name.strip() for name in (section.strip_params or section.strip_params_legacy).split(","))
+    return Filters(
+        strip_params=tuple(dict.fromkeys(name for name in names if name not in {"", "model"})),
+        set_params=_without_model(section.set_params),
+        set_params_by_id={name: _without_model(params) for name, params in section.set_params_by_id.items()},
+    )
+
+
+def _without_model(params: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in params.items() if name != "model"}
+
+
+def _capabilities(section: ModelSection) -> Capabilities | None:
+    given = section.capabilities
+    found = Capabilities(tuple(given.inputs), tuple(given.outputs), given.tools, given.reranker, given.context)
+    return None if found == Capabilities() else found
+
+
+def _timeouts(section: ModelSection) -> Timeouts:
+    given = section.timeouts
+    return Timeouts(
+        connect_seconds=given.connect,
+        keepalive_seconds=given.keepalive,
+        response_header_seconds=given.response_header,
+        tls_handshake_seconds=given.tls_handshake,
+        expect_continue_seconds=given.expect_continue,
+        idle_conn_seconds=given.idle_conn,
+    )
+
+
+def compile_scheduler(file: ConfigFile, models: Mapping[str, Model], names: Mapping[str, str]) -> SchedulerSpec:
+    """What the scheduler is told about the models, the groups and the bounds on waiting."""
+    fifo = file.routing.scheduler.settings.fifo
+    priorities = {names[name]: priority for name, priority in fifo.priority.items()}
+    specs = {
+        model.id: ModelSpec(
+            model=model.id,
+            fingerprint=model.fingerprint,
+            ttl_seconds=model.ttl_seconds,
+            start_timeout_seconds=model.health_check_timeout_seconds,
+            stop_grace_seconds=model.unload_timeout_seconds,
+            concurrency_limit=model.concurrency_limit,
+            priority=priorities.get(model.id, 0),
+        )
+        for model in models.values()
+    }
+    groups = tuple(
+        GroupSpec(name, tuple(group.members), group.swap, group.exclusive, group.persistent)
+        for name, group in configured_groups(file)[0].items()
+    )
+    return SchedulerSpec(specs, groups, _limits(fifo))
+
+
+def _limits(fifo: FifoSection) -> Limits:
+    return Limits(
+        max_wait_seconds=fifo.max_wait,
+        queue_limit=fifo.queue_limit,
+        queue_timeout_seconds=fifo.queue_timeout,
+        backoff_after_failures=fifo.backoff_after_failures,
+        backoff_first_seconds=fifo.backoff_first,
+        backoff_max_seconds=fifo.backoff_max,
+    )
+
+
+def ignored_paths(file: ConfigFile) -> tuple[re.Pattern[str], ...]:
+    """The patterns of ``upstream.ignorePaths``, or the default."""
+    return tuple(compile_pattern(pattern) for pattern in file.upstream.ignore_paths or [DEFAULT_IGNORED])

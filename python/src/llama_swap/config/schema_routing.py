@@ -1,0 +1,86 @@
+"""The keys about who may run beside whom and who is served next."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from llama_swap.config.leaves import Count, Flag, Json, Seconds, Text, Whole
+from llama_swap.config.section import Section, empty_if_null
+
+
+class GroupSection(Section):
+    """Models with common rules about who may run beside whom."""
+
+    swap: Flag = True
+    """Starting a member stops the other members."""
+    exclusive: Flag = True
+    """Starting a member stops the members of all other groups that are not persistent."""
+    persistent: Flag = False
+    """Other groups never stop its members."""
+    members: tuple[Text, ...] = ()
+    """IDs of models; a model is in one group at most."""
+    preload: Json = None
+    """Ignored, as by llama-swap; use `hooks.on_startup.preload`."""
+
+
+class FifoSection(Section):
+    """Order and bounds of waiting."""
+
+    priority: dict[str, Whole] = Field(default_factory=dict)
+    """Model or alias -> priority; the higher goes first, the default is 0."""
+    max_wait: Seconds = 10.0
+    """Seconds (an addition) after which a waiting request holds back newcomers to the models in its way; 0 is never."""
+    queue_limit: Count = 0
+    """Requests (an addition) that may wait at once, over all models; 0 is no limit."""
+    queue_timeout: Seconds = 0.0
+    """Seconds (an addition) that a request may wait before it is refused; 0 is for ever."""
+    backoff_after_failures: Count = 2
+    """Failed starts in a row (an addition) that are tried again at once."""
+    backoff_first: Seconds = 1.0
+    """Seconds (an addition) until the next try after that; each further failure doubles them."""
+    backoff_max: Seconds = 60.0
+    """Longest wait in seconds (an addition) between two tries."""
+
+
+class SchedulerSettings(Section):
+    """Settings of each scheduler."""
+
+    fifo: FifoSection = FifoSection()
+    """Settings of `fifo`."""
+
+
+class SchedulerSection(Section):
+    """Who is served next."""
+
+    use: Text = "fifo"
+    """Always `fifo`."""
+    settings: SchedulerSettings = SchedulerSettings()
+    """Settings of each scheduler."""
+
+
+GroupMap = dict[str, Annotated[GroupSection, BeforeValidator(empty_if_null)]]
+
+
+class RouterSettings(Section):
+    """Settings of each router."""
+
+    groups: GroupMap = Field(default_factory=dict)
+    """Groups by name."""
+
+
+class RouterSection(Section):
+    """Who may run beside whom."""
+
+    use: Text = "group"
+    """Always `group` in this version."""
+    settings: RouterSettings = RouterSettings()
+    """Settings of each router."""
+
+
+class RoutingSection(Section):
+    """How requests are routed and scheduled."""
+
+    router: RouterSection = RouterSection()
+    """Who may run beside whom."""
+    scheduler: SchedulerSection = SchedulerSection()
+    """Who is served next."""

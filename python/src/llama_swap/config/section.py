@@ -1,0 +1,76 @@
+"""What all sections of the configuration file have in common, and keys that are not where people write them.
+
+To add a key: add a field to its section (and remove its name from :data:`NOT_YET`), then use it in ``compile.py``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from llama_swap.config.tree import Scalar
+
+NOT_YET: Mapping[str, Mapping[str, str]] = {
+    "ConfigFile": {
+        "matrix": "use `groups`",
+        "selectors": "use `aliases`",
+        "peers": "remove it",
+        "profiles": "remove it",
+        "store": "remove it",
+        "performance": "remove it",
+        "ui": "remove it",
+        "captureBuffer": "remove it",
+        "metricsMaxInMemory": "remove it",
+        "sendLoadingState": "remove it",
+    },
+    "ModelSection": {"sendLoadingState": "remove it", "compat": "remove it"},
+    "RouterSettings": {"matrix": "use `groups`"},
+}
+"""Section -> a key of llama-swap's that this version does not know -> what to do instead."""
+
+INSTEAD: Mapping[str, Mapping[str, str]] = {
+    "ConfigFile": {
+        "ttl": "globalTTL",
+        "preload": "hooks.on_startup.preload",
+        "ignorepaths": "upstream.ignorePaths",
+        "priority": "routing.scheduler.settings.fifo.priority",
+    },
+    "ModelSection": {
+        "globalttl": "ttl",
+        "stripparams": "filters.stripParams",
+        "setparams": "filters.setParams",
+        "setparamsbyid": "filters.setParamsByID",
+        "args": "cmd",
+        "command": "cmd",
+    },
+    "FiltersSection": {"usemodelname": "useModelName of the model"},
+}
+"""Section -> a key that people write there, in lower case -> where it belongs."""
+
+
+def _is_null(value: Any) -> bool:
+    return isinstance(value, Scalar) and value.value is None
+
+
+def empty_if_null(value: Any) -> Any:
+    """For a name that is written without a value, as in ``models: {a: }``: it has only defaults."""
+    return {} if _is_null(value) else value
+
+
+class Section(BaseModel):
+    """A mapping with known keys; a key without a value counts as absent."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        alias_generator=lambda name: name.split("_")[0] + "".join(word.title() for word in name.split("_")[1:]),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if key not in known or not _is_null(value)}
