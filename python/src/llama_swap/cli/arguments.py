@@ -1,0 +1,161 @@
+"""The command line: llama-swap's flags with one dash or two, and the sub-commands."""
+
+import argparse
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+from llama_swap.cli import local, remote
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9292"
+DEFAULT_URL: Final = "http://127.0.0.1:9292"
+
+_ONE_DASH: Final = re.compile(r"-[a-z][a-z-]+(=.*)?", re.DOTALL)
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+_Define = Callable[[argparse.ArgumentParser], None]
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line; ``run`` in the result carries it out.
+
+    Raises:
+        SystemExit: for help and the version (0) and for wrong usage (2).
+    """
+    words = [_two_dashes(word) for word in argv]
+    if words and not words[0].startswith("-"):
+        name, *rest = words
+        if name not in _COMMANDS:
+            _refuse_command(name)
+        summary, define = _COMMANDS[name]
+        parser = _parser(f"llama-swap {name}", summary)
+        define(parser)
+        return parser.parse_args(rest)
+    parser = _parser("llama-swap", "Serve models behind one OpenAI-compatible endpoint.")
+    parser.usage = "llama-swap [FLAGS]\n       llama-swap COMMAND ..."
+    commands = "\n".join(f"  {name:<8}{summary}" for name, (summary, _) in _COMMANDS.items())
+    parser.epilog = f"commands (each has --help):\n{commands}"
+    _define_serve(parser)
+    parser.set_defaults(config_error_status=1)
+    return parser.parse_args(words)
+
+
+def _two_dashes(word: str) -> str:
+    """Go's flags take one dash or two; to argparse one dash would begin a bunch of letters."""
+    return "-" + word if _ONE_DASH.fullmatch(word) else word
+
+
+def _refuse_command(name: str) -> NoReturn:
+    nearest = difflib.get_close_matches(name, _COMMANDS, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are: {', '.join(_COMMANDS)}"
+    _parser("llama-swap", "").error(f"unknown command {name!r}{hint}")
+
+
+def _parser(program: str, summary: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=program,
+        description=summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _go_boolean(text: str) -> bool:
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _define_serve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="the configuration")
+    add("--config-dir", type=Path, metavar="DIR", help="a folder of configuration files, merged in order of name")
+    add("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="where to listen (default: %(default)s)")
+    watch = "reload when the configuration changes"
+    add("--watch-config", nargs="?", type=_go_boolean, const=True, default=False, metavar="BOOL", help=watch)
+    formats = ("auto", "human", "json", "logfmt")
+    form = "of the lines on stdout; auto is human on a terminal, logfmt elsewhere"
+    add("--log-format", choices=formats, default="auto", metavar="FORMAT", help=f"{'|'.join(formats)}: {form}")
+    add("--version", action="version", version=local.version_text(), help="print the version and exit")
+    parser.set_defaults(run=local.serve, config_error_status=local.CONFIG_ERROR)
+
+
+def _define_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, nargs="?", metavar="FILE", help="the configuration")
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder of configuration files")
+    missing = "variables of the environment that are not set are warnings (for build time)"
+    parser.add_argument("--allow-missing-env", action="store_true", help=missing)
+    parser.set_defaults(run=local.check)
+
+
+def _define_schema(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=local.schema)
+
+
+def _define_remote(parser: argparse.ArgumentParser) -> None:
+    default = os.environ.get("LLAMA_SWAP_URL") or DEFAULT_URL
+    url = "of the running service (default: $LLAMA_SWAP_URL, else %(default)s)"
+    parser.add_argument("--url", default=default, help=url)
+    parser.epilog = "A key for the service is read from $LLAMA_SWAP_API_KEY."
+
+
+def _define_ps(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.set_defaults(run=remote.ps)
+
+
+def _define_load(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
+    limit = "give up after this time (default: wait until it is ready or has failed)"
+    parser.add_argument("--wait", type=_seconds, metavar="SECONDS", help=limit)
+    parser.set_defaults(run=remote.load)
+
+
+def _define_unload(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="its ID or an alias; all models if left out")
+    parser.set_defaults(run=remote.unload)
+
+
+def _define_logs(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    which = "a model's ID, proxy (the service itself) or upstream (all models); what the service prints if left out"
+    parser.add_argument("monitor", nargs="?", default="", metavar="LOG", help=which)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    parser.set_defaults(run=remote.logs)
+
+
+def _define_story(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
+    parser.set_defaults(run=remote.story)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+_COMMANDS: Final[Mapping[str, tuple[str, _Define]]] = MappingProxyType(
+    {
+        "serve": ("serve; a configuration that cannot be used exits with 78", _define_serve),
+        "check": ("check a configuration and show what it comes to", _define_check),
+        "schema": ("print the JSON Schema of the configuration", _define_schema),
+        "ps": ("list the models of a running service", _define_ps),
+        "load": ("load a model and wait until it is ready", _define_load),
+        "unload": ("unload a model, or all", _define_unload),
+        "logs": ("show the log of the service or of a model", _define_logs),
+        "story": ("show what happened to a model and why", _define_story),
+    }
+)

@@ -1,0 +1,96 @@
+"""Commands that talk to a running service: ps, load, unload, logs, story."""
+
+import argparse
+import http.client
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llama_swap.cli.client import ClientError, Service, path_of
+from llama_swap.cli.text import duration, printable, table
+
+_CHUNK_BYTES: Final = 64 * 1024
+_PS_TITLES: Final = ("MODEL", "STATE", "FOR", "IN SERVICE", "WAITING", "UNLOADS IN", "PORT", "PID", "REASON")
+
+
+def ps(arguments: argparse.Namespace) -> int:
+    """List the models with what they do."""
+    service = Service.at(arguments.url)
+    try:
+        models = service.get("/api/status")["models"]
+    except ClientError as error:
+        if error.status != http.client.NOT_FOUND:
+            raise
+        # The original llama-swap, or one before this route: it knows only what runs.
+        models = [{**row, "id": row["model"]} for row in service.get("/running")["running"]]
+    sys.stdout.write(table(_PS_TITLES, [_ps_row(model) for model in models]) if models else "no models\n")
+    return 0
+
+
+def load(arguments: argparse.Namespace) -> int:
+    """Load a model; done when it is ready."""
+    began = time.monotonic()
+    Service.at(arguments.url).post(path_of("api", "models", "load", arguments.model), timeout_seconds=arguments.wait)
+    _say(f"{arguments.model} is ready ({time.monotonic() - began:.1f} s)")
+    return 0
+
+
+def unload(arguments: argparse.Namespace) -> int:
+    """Unload a model or all; done when the processes are gone."""
+    model = arguments.model
+    Service.at(arguments.url).post(path_of("api", "models", "unload", *([model] if model else [])))
+    _say(f"unloaded {model or 'all models'}")
+    return 0
+
+
+def logs(arguments: argparse.Namespace) -> int:
+    """Copy a log to stdout, as it is."""
+    path = path_of("logs", "stream", *([arguments.monitor] if arguments.monitor else []))
+    if not arguments.follow:
+        path += "?no-follow"
+    output = sys.stdout.buffer
+    with Service.at(arguments.url).open("GET", path, timeout_seconds=None) as response:
+        while chunk := response.read1(_CHUNK_BYTES):
+            output.write(chunk)
+            output.flush()
+    return 0
+
+
+def story(arguments: argparse.Namespace) -> int:
+    """List the events and decisions about a model, oldest first, with seconds since the first."""
+    entries = Service.at(arguments.url).get(path_of("api", "story", arguments.model))["entries"]
+    if not entries:
+        _say(f"nothing has happened to {arguments.model} yet")
+        return 0
+    first = entries[0]["at_seconds"]
+    rows = [(f"{entry['at_seconds'] - first:+.3f}", str(entry["kind"]), str(entry["text"])) for entry in entries]
+    sys.stdout.write(table(("SECONDS", "KIND", "WHAT"), rows))
+    return 0
+
+
+def _ps_row(model: Mapping[str, Any]) -> tuple[str, ...]:
+    state = str(model.get("state", ""))
+    # Why it is as it is; for a model that does not run, why the last try failed.
+    reason = model.get("because") or model.get("last_error") or ""
+    if next_try := model.get("next_try_in_seconds"):
+        reason = f"next try in {duration(next_try)}: {reason}"
+    return (
+        str(model["id"]),
+        state,
+        duration(model.get("since_seconds")),
+        _count(model.get("in_service")),
+        _count(model.get("waiting")),
+        duration(model.get("unload_in_seconds")),
+        _count(model.get("port")),
+        _count(model.get("pid")),
+        str(reason).partition("\n")[0],
+    )
+
+
+def _count(number: int | None) -> str:
+    return str(number) if number else ""
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(printable(text) + "\n")
