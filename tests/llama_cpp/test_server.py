@@ -95,6 +95,8 @@ def test_signal_ends_an_idle_server_cleanly(direct, number):
     """An idle server ends within a second with exit code 0, and its port is free."""
     child, port, _ = direct("alpha")
     wait_healthy(port)
+    # Both servers are healthy a moment before they handle signals; until then a signal ends them by its default.
+    ask(port, "POST", "/v1/chat/completions", CHAT)
     child.send_signal(number)
     assert child.wait(1) == 0
     with socket.create_server(("127.0.0.1", port)):

@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(flags: argparse.Namespace) -> NoReturn:
-    # Loading holds the interpreter, so a handler would run too late; llama-server has no handlers yet either.
+    # Loading holds the interpreter, so a handler would run too late. llama-server has none while it loads either, nor
+    # for a moment after it is healthy: a signal then ends the process by its default.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     import xllamacpp  # noqa: PLC0415 - a native library of 100 MB that a wrong command line need not load
 
