@@ -103,7 +103,8 @@ function fillRow(view, model) {
   set(view.id, model.id);
   set(view.name, model.name === model.id ? "" : model.name);
   set(view.why, model.state === "stopped" ? "" : model.because);
-  set(view.failure, model.last_error);
+  const nextTry = model.next_try_in_seconds ? `\nnext try in ${duration(model.next_try_in_seconds)} at the earliest` : "";
+  set(view.failure, model.last_error ? model.last_error + nextTry : "");
   set(view.state, model.state);
   view.state.className = `state ${model.state}`;
   set(view.service, model.in_service || "");
