@@ -27,6 +27,7 @@ class ChildProcess:
 
     Attributes:
         pid: the process ID of the command, which is also the ID of its session and group.
+        tree: the command and everything it started.
     """
 
     def __init__(  # noqa: PLR0913  (what the launcher made for it; nobody else calls this)
@@ -52,15 +53,16 @@ class ChildProcess:
         self._returncode: int | None = None
         self._asked = False
         self._killed = False
+        self._signalled = False
         self._stop: StopCommand | None = None
         self._leftovers: dict[int, ExitWatch] = {}
         self._untouchable: set[int] = set()
         self._sweep_due = False
+        self._watch = ExitWatch(main.pid, self._main_ended)  # first: the only one that can fail
         self._readers = (
             LineReader(main.stdout, lambda line: self._line("stdout", line)),
             LineReader(main.stderr, lambda line: self._line("stderr", line)),
         )
-        self._watch = ExitWatch(main.pid, self._main_ended)
 
     # --- what the caller does -------------------------------------------------
 
@@ -93,20 +95,21 @@ class ChildProcess:
         self._asked = True
         self.tree.members()  # remembered: some may lose their parent, and with it their place, while they stop
         if self._spec.stop_argv is None:
-            self._main.signal_group(signal.SIGTERM)
+            self._signal_term()
             return
         try:
             self._stop = StopCommand(self._spec, self.pid, self._environment, self._line, self._stop_ended)
         except LaunchFailed as failure:
             self._complain(f"cmdStop: {failure}; sending SIGTERM")
-            self._main.signal_group(signal.SIGTERM)
+            self._signal_term()
 
     def kill(self) -> None:
         """Ends it and everything it started at once (SIGKILL); may be called again."""
         if self._gone.is_set():
             return
         self._killed = True
-        self._main.signal_group(signal.SIGKILL)
+        if not self._main.signal_group(signal.SIGKILL):
+            self._complain(f"process {self.pid} runs as another user and cannot be ended")
         self.tree.kill_cgroup()
         if self._stop is not None:
             self._stop.kill()
@@ -123,6 +126,11 @@ class ChildProcess:
         self._spoke.set()
         self._on_output(stream, line)
 
+    def _signal_term(self) -> None:
+        self._signalled = True
+        if not self._main.signal_group(signal.SIGTERM):
+            self._complain(f"process {self.pid} runs as another user and cannot be asked to end; give it a cmdStop")
+
     def _complain(self, text: str) -> None:
         self._line("stderr", f"llama-swap: {text}".encode())
 
@@ -136,7 +144,7 @@ class ChildProcess:
     def _stop_ended(self, problem: str | None) -> None:
         if problem is not None and self._returncode is None and not self._killed:
             self._complain(f"cmdStop: {problem}; sending SIGTERM")
-            self._main.signal_group(signal.SIGTERM)
+            self._signal_term()
         self._sweep_soon()
 
     def _leftover_ended(self, pid: int) -> None:
@@ -149,9 +157,9 @@ class ChildProcess:
     def _keeps_grace(self, stat: ProcessStat) -> bool:
         if not self._is_polite():
             return False
-        if self._stop is None:
-            return stat.group == self.pid
-        return self._stop.is_running and (stat.session == self._stop.pid or stat.group == self.pid)
+        if self._stop is not None and self._stop.is_running:
+            return stat.session in (self.pid, self._stop.pid)
+        return self._signalled and stat.group == self.pid
 
     def _sweep_soon(self) -> None:
         """One look for any number of exits in one pass of the loop."""
@@ -192,10 +200,10 @@ class ChildProcess:
             for reader in (*self._readers, *(self._stop.readers if self._stop else ())):
                 reader.finish()
         finally:
+            self._gone.set()
             self._watch.close()
             self.tree.close()
             self._on_gone()
-            self._gone.set()
 
 
 def _signal_name(number: int) -> str:

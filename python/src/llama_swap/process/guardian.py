@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from llama_swap.process.watch import ExitWatch
 
+RESTART_SECONDS = 1.0
 _WAIT = 'trap "" HUP INT QUIT TERM; read -r word; [ "$word" = bye ] || exec "$@"'
 
 
@@ -43,25 +45,33 @@ class Guardian:
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: ExitWatch | None = None
         self._registry = -1
+        self._started_at = 0.0
 
     @property
     def pid(self) -> int | None:
         """The process ID of the guardian, None while there is none."""
         return None if self._process is None else self._process.pid
 
-    def protect(self, wards: Iterable[Ward]) -> None:
-        """Tells it all children there are now; starts it if it does not run.
+    def watch_over(self) -> None:
+        """Starts it unless it runs.
 
         Raises:
             OSError: it cannot be started.
         """
         if self._registry < 0:
             self._registry = os.memfd_create("llama-swap-wards")
+        if self._process is None:
+            self._start()
+
+    def protect(self, wards: Iterable[Ward]) -> None:
+        """Tells it all children there are now.
+
+        Args:
+            wards: every child; replaces what was told before.
+        """
         text = "".join(f"{ward.pid} {ward.start_ticks} {ward.cgroup}\n" for ward in wards).encode()
         os.pwrite(self._registry, text, 0)
         os.ftruncate(self._registry, len(text))
-        if self._process is None:
-            self._start()
 
     def dismiss(self) -> None:
         """A clean end: it leaves at once."""
@@ -81,7 +91,7 @@ class Guardian:
 
     def _start(self) -> None:
         script = str(Path(__file__).with_name("last_rites.py"))
-        rites = [sys.executable, "-I", "-S", script, self._token, str(self._registry)]
+        rites = [sys.executable or "python3", "-I", "-S", script, self._token, str(self._registry)]
         shell = shutil.which("sh", path="/bin:/usr/bin:" + os.environ.get("PATH", ""))
         self._process = subprocess.Popen(
             [shell, "-c", _WAIT, "llama-swap-guardian", *rites] if shell else rites,
@@ -93,12 +103,16 @@ class Guardian:
             pass_fds=(self._registry,),
             start_new_session=True,
         )
+        self._started_at = time.monotonic()
         self._watch = ExitWatch(self._process.pid, self._died)
 
     def _died(self) -> None:
-        """Somebody killed it; the next launch starts another."""
+        """Somebody killed it; where it cannot live at all the next launch tries again."""
         process, self._process = self._process, None
         if process is not None:
             process.poll()
             if process.stdin is not None:
                 process.stdin.close()
+        if time.monotonic() - self._started_at > RESTART_SECONDS:
+            with suppress(OSError):
+                self._start()

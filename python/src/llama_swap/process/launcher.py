@@ -57,6 +57,7 @@ class Launcher:
         number = next(self._numbers)
         token = f"{self._token}.{number}."
         environment = marked(spec.env, token)
+        self._watch_over(spec)
         main = spawn(spec.argv, environment)
         cgroup = self._cgroups.create(spec.model, number) if self._cgroups else None
         tree = ProcessTree(main.pid, token, cgroup)
@@ -69,11 +70,12 @@ class Launcher:
                 on_output=on_output,
                 on_gone=lambda: self._forget(child),
             )
-            self._protect(child, _ward(main, cgroup))
         except OSError as error:
             main.abandon()
             tree.close()
-            raise LaunchFailed(f"failed to start command '{spec.argv[0]}': {error.strerror}") from error
+            raise _failure(spec, error) from error
+        self._children[child] = _ward(main, cgroup)
+        self._guardian.protect(self._children.values())
         tree.enter_cgroup()
         return child
 
@@ -87,9 +89,12 @@ class Launcher:
         self._orphans.stop()
         adopt_orphans(wanted=False)
 
-    def _protect(self, child: ChildProcess, ward: Ward) -> None:
-        self._children[child] = ward
-        self._guardian.protect(self._children.values())
+    def _watch_over(self, spec: LaunchSpec) -> None:
+        """The guardian runs before the child does: from its first moment it is known by its mark."""
+        try:
+            self._guardian.watch_over()
+        except OSError as error:
+            raise _failure(spec, error) from error
 
     def _forget(self, child: ChildProcess) -> None:
         if self._children.pop(child, None) is not None:
@@ -101,6 +106,11 @@ class Launcher:
     def _waited_for(self) -> set[int]:
         own = {self._guardian.pid} if self._guardian.pid is not None else set()
         return own.union(*(child.waited_for() for child in self._children))
+
+
+def _failure(spec: LaunchSpec, error: OSError) -> LaunchFailed:
+    program = spec.argv[0] if spec.argv else ""
+    return LaunchFailed(f"failed to start command '{program}': {error.strerror}")
 
 
 def _ward(main: Spawned, cgroup: Cgroup | None) -> Ward:

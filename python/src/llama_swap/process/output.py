@@ -10,16 +10,17 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
 LINE_LIMIT_BYTES = 64 * 1024
-RATE_BYTES_PER_SECOND = 8 * 1024 * 1024
+RATE_BYTES_PER_SECOND = 4 * 1024 * 1024
 BURST_BYTES = 1024 * 1024
+LINE_COST_BYTES = 64  # what handling a line costs, so that a flood of empty lines is slowed down as well
 TAIL_LINES = 20
 TAIL_LINE_CHARACTERS = 1000
 
 
 class LineReader:
-    """Reads one pipe, at most 64 KiB in one pass of the loop, and hands over each line without its newline.
+    """Reads one pipe, at most 16 KiB in one pass of the loop, and hands over each line without its newline.
 
     A line longer than 64 KiB comes in pieces. The last line need not end in a newline. Takes over ``fd``.
     """
@@ -53,7 +54,7 @@ class LineReader:
             self._close()
             return
         self._feed(data)
-        self._charge(len(data))
+        self._charge(len(data) + data.count(b"\n") * LINE_COST_BYTES)
 
     def _read(self) -> bytes | None:
         """What is there; None when nothing is, empty when the pipe has ended."""

@@ -33,17 +33,22 @@ class Spawned:
         """
         return self._popen.poll()
 
-    def signal_group(self, signum: signal.Signals) -> None:
-        """Signals every process in its group; one that may not be signalled is left out."""
+    def signal_group(self, signum: signal.Signals) -> bool:
+        """Signals every process in its group; False when none of them may be signalled by us."""
         try:
             os.killpg(self.pid, signum)
-        except (ProcessLookupError, PermissionError):
-            return
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return True
 
     def abandon(self) -> None:
         """Ends it at once because it cannot be looked after; nothing has taken over its pipes yet."""
         self.signal_group(signal.SIGKILL)
         self._popen.wait()  # a killed process: a moment
+        os.close(self.stdout)
+        os.close(self.stderr)
 
 
 def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> Spawned:

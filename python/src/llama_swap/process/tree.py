@@ -29,16 +29,13 @@ class ProcessTree:
 
     def members(self) -> list[ProcessStat]:
         """All of them now, the child itself and zombies included; remembers them."""
+        near = [stat for pid in children_of(os.getpid()) if (stat := read_stat(pid))]
         found: dict[int, ProcessStat] = {}
-        queue = [(pid, False) for pid in children_of(os.getpid())]
-        queue += [(pid, True) for pid in (self._cgroup.members() if self._cgroup else ())]
-        while queue:
-            pid, certain = queue.pop()
-            stat = None if pid in found else read_stat(pid)
-            if stat is None or not (certain or self.claims(stat)):
-                continue
-            found[pid] = stat
-            queue += [(child, True) for child in children_of(pid)]
+        _add_with_descendants(found, self._cgroup.members() if self._cgroup else [])
+        _add_with_descendants(found, [stat.pid for stat in near if self.claims(stat)])
+        # A zombie has no environment any more, but it is still in the session that it made for those we know.
+        sessions = {stat.session for stat in found.values()}
+        _add_with_descendants(found, [stat.pid for stat in near if stat.session in sessions])
         self._seen = {(stat.pid, stat.start_ticks) for stat in found.values()}
         return list(found.values())
 
@@ -82,6 +79,15 @@ class ProcessTree:
             or (stat.pid, stat.start_ticks) in self._seen
             or environ_holds(stat.pid, MARK_VARIABLE, self._token)
         )
+
+
+def _add_with_descendants(found: dict[int, ProcessStat], pids: list[int]) -> None:
+    queue = list(pids)
+    while queue:
+        pid = queue.pop()
+        if pid not in found and (stat := read_stat(pid)) is not None:
+            found[pid] = stat
+            queue += children_of(pid)
 
 
 def marked(environment: Mapping[str, str], token: str) -> dict[str, str]:
