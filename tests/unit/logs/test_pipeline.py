@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from llama_swap.logs import COMBINED, PROXY, LogFormat, LogHub, LogSettings, StdoutChoice, set_up_logging
+from llama_swap.logs.pipeline import _mark
 
 
 @pytest.fixture
@@ -169,3 +170,16 @@ def test_text_that_cannot_be_encoded_is_written_out(hub, printed):
     set_up_logging(hub, LogSettings(format=LogFormat.HUMAN), stdout=printed)
     structlog.get_logger().info("file \udcff")
     assert printed.text == "INFO    file \\udcff\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (LogFormat.HUMAN, b"[3 lines dropped: stdout was not read]\n"),
+        (LogFormat.LOGFMT, b'level=warning event="lines dropped" lines=3\n'),
+        (LogFormat.JSON, b'{"level": "warning", "event": "lines dropped", "lines": 3}\n'),
+    ],
+)
+def test_dropped_lines_are_told_in_the_same_form(form, expected):
+    """Where stdout was not read, machines find a record and people a remark."""
+    assert _mark(form)(3) == expected

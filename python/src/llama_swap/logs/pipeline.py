@@ -16,6 +16,7 @@ import structlog
 
 from llama_swap.logs.hub import LogHub, StdoutChoice
 from llama_swap.logs.lines import HUMAN
+from llama_swap.logs.stdout import StdoutWriter
 from llama_swap.logs.text import escaped, escaped_lines, logfmt_value
 from llama_swap.logs.timestamps import render_time
 
@@ -109,7 +110,7 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
     form = settings.format
     if form is LogFormat.AUTO:
         form = LogFormat.HUMAN if terminal else LogFormat.LOGFMT
-    write = _writer(stream)
+    write = StdoutWriter(stream, _mark(form))
     renderer = _Renderer(form, coloured=terminal and not os.environ.get("NO_COLOR"))
     output = _Output(hub, write)
     level = LEVELS.get(settings.level.lower(), logging.INFO)
@@ -129,16 +130,18 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
     _take_standard_library(level)
 
 
-def _writer(stream: BinaryIO) -> Callable[[bytes], None]:
-    def write(data: bytes) -> None:
-        # A reader of our output that goes away must not take the service with it.
-        try:
-            stream.write(data)
-            stream.flush()
-        except (OSError, ValueError):
-            return
+def _mark(form: LogFormat) -> Callable[[int], bytes]:
+    """The line on stdout that stands for lines that nobody read in time."""
 
-    return write
+    def mark(dropped: int) -> bytes:
+        fields = {"level": "warning", "event": "lines dropped", "lines": dropped}
+        if form is LogFormat.JSON:
+            return json.dumps(fields).encode() + b"\n"
+        if form is LogFormat.LOGFMT:
+            return _logfmt(fields).encode() + b"\n"
+        return b"[%d lines dropped: stdout was not read]\n" % dropped
+
+    return mark
 
 
 def _timestamper(time_format: str) -> Callable[[Any, str, Fields], Fields]:

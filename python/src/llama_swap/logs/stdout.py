@@ -1,0 +1,85 @@
+"""Printing that cannot hold up the service: a stdout that nobody reads loses lines instead.
+
+The loop that prints also serves. A terminal stopped with Ctrl-S or a pipe whose reader hangs would block every request,
+so before each piece the kernel is asked whether it would take it. A reader that is merely slow is waited for briefly;
+one that stays away costs that time once, and is told how many lines it missed when it comes back.
+"""
+
+import os
+import select
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+_PATIENCE_MILLISECONDS: Final = 50
+# A pipe that is ready takes this much without blocking (POSIX); nothing larger is written at once.
+_PIECE_BYTES: Final = select.PIPE_BUF
+_NONE: Final = -1
+
+
+class StdoutWriter:
+    """Writes whole lines to a stream, or drops them. Call it with the bytes of one or more lines.
+
+    Args:
+        stream: a binary stream; one without a file descriptor is written to directly.
+        mark: the line that stands for a number of dropped ones.
+    """
+
+    __slots__ = ("_descriptor", "_dropped", "_inside_line", "_mark", "_poll", "_stream")
+
+    def __init__(self, stream: BinaryIO, mark: Callable[[int], bytes]) -> None:
+        self._stream = stream
+        self._mark = mark
+        self._dropped = 0
+        self._inside_line = False
+        self._descriptor = _NONE
+        self._poll = select.poll()
+        try:
+            stream.flush()
+            self._descriptor = stream.fileno()
+        except (OSError, ValueError):
+            # io.UnsupportedOperation is both.
+            return
+        self._poll.register(self._descriptor, select.POLLOUT)
+
+    def __call__(self, lines: bytes) -> None:
+        """Print, or count what could not be printed. Never raises: a reader that is gone must not end the service."""
+        try:
+            if self._descriptor == _NONE:
+                self._stream.write(lines)
+                self._stream.flush()
+            elif not self._dropped or self._catch_up():
+                self._print(lines)
+            else:
+                self._dropped += 1
+        except (OSError, ValueError):
+            return
+
+    def _catch_up(self) -> bool:
+        """Try to print the mark for what was dropped; no patience here, it was spent when the reader fell behind."""
+        if not self._would_take(0):
+            return False
+        mark = self._mark(self._dropped)
+        self._dropped = 0
+        self._print(b"\n" + mark if self._inside_line else mark)
+        return not self._dropped
+
+    def _print(self, lines: bytes) -> None:
+        rest = memoryview(lines)
+        while rest:
+            written = self._write(rest[:_PIECE_BYTES]) if self._would_take(_PATIENCE_MILLISECONDS) else 0
+            if not written:
+                self._dropped += 1
+                self._inside_line = len(rest) < len(lines)
+                return
+            rest = rest[written:]
+        self._inside_line = False
+
+    def _write(self, piece: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, piece)
+        except BlockingIOError:
+            # Somebody who shares the stream made it non-blocking and was quicker.
+            return 0
+
+    def _would_take(self, milliseconds: int) -> bool:
+        return bool(self._poll.poll(milliseconds))
