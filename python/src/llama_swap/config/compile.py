@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llama_swap.config.argv import drop_comments, fill_env, split_command
-from llama_swap.config.macros import fill_port
+from llama_swap.config.expand import fill_port
 from llama_swap.config.redact import redact_argv
 from llama_swap.config.rules import compile_pattern, configured_groups
 from llama_swap.config.schema import ConfigFile

@@ -52,6 +52,20 @@ def expand_tree(root: Table, expander: Expander) -> Expanded:
     return Expanded(replace(root, entries=entries), frozenset(users), tuple(findings))
 
 
+def fill_port(node: Node, port: int) -> Node:
+    """A model's expanded node with its port in place of ``${PORT}``, as a number where it stands alone."""
+    match node:
+        case Scalar(value=str(value)) if PORT in value:
+            text = value.replace(PORT, str(port))
+            return replace(node, value=port if value == PORT else text, text=text)
+        case Array():
+            return replace(node, items=tuple(fill_port(item, port) for item in node.items))
+        case Table():
+            return replace(node, entries={key: fill_port(value, port) for key, value in node.entries.items()})
+        case _:
+            return node
+
+
 def _without_anchor_holders(root: Table) -> Table:
     """Without top-level keys that only hold anchors, which llama-swap ignores; merge keys need a place to merge from.
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llama_swap.config.compile import Blueprints, compile_scheduler, ignored_paths
-from llama_swap.config.expand import expand_tree
-from llama_swap.config.macros import Expander, fill_port
+from llama_swap.config.expand import expand_tree, fill_port
+from llama_swap.config.macros import Expander
 from llama_swap.config.merge import read_sources
 from llama_swap.config.names import Finding, NamedModel, accepted_names
 from llama_swap.config.ports import PortBook
@@ -102,7 +102,7 @@ def _located(findings: Iterable[Finding], root: Node) -> list[Problem]:
     return [
         problem_at(root, finding.path, finding.rule, finding.fix)
         for finding in findings
-        if not (isinstance(node := node_at(root, finding.path), Scalar) and node.unset)
+        if not (isinstance(node := node_at(root, finding.path), Scalar) and node.unknown)
     ]
 
 

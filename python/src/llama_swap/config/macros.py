@@ -91,34 +91,35 @@ class Expander:
         if exact and exact[1] in scope.macros and exact[1] not in stack:
             macro = scope.macros[exact[1]]
             return self._scalar(macro.value, scope, macro.path, (*stack, exact[1]))
-        unset, only_env, end = node.unset, True, 0
+        unknown, only_env, end = node.unknown, True, 0
         parts: list[str] = []
         for found in REFERENCE.finditer(node.value):
             only_env = only_env and found[1].startswith("env.")
             part = self._part(found[1], node, scope, path, stack)
             parts += [node.value[end : found.start()], part.text]
-            unset, end = unset or part.unset, found.end()
+            unknown, end = unknown or part.unknown, found.end()
         text = "".join([*parts, node.value[end:]])
         # An environment macro without quotes has the type that its value would have in its place.
         typed = node.plain and only_env and not scope.keep_env and text != node.value
         value = resolve_plain(text) if typed else text
-        return replace(node, value=text if value is None else value, text=text, unset=unset)
+        return replace(node, value=text if value is None else value, text=text, unknown=unknown)
 
     def _part(self, name: str, node: Scalar, scope: Scope, path: KeyPath, stack: tuple[str, ...]) -> Scalar:
         """What stands in for one macro inside a longer text."""
         if name.startswith("env."):
             return self._env(name.removeprefix("env."), node, scope, path, stack)
-        unchanged = replace(node, text="${" + name + "}")
+        reference = "${" + name + "}"
         if name in stack:
-            return unchanged  # check_cycles has named it
+            return replace(node, text=reference, unknown=True)  # check_cycles has named it
         if name in scope.macros:
             macro = scope.macros[name]
             inner = self._scalar(macro.value, scope, macro.path, (*stack, name))
             spelled = str(inner.value).lower() if isinstance(inner.value, bool) else inner.text
             return replace(inner, text=spelled)
-        if name not in scope.kept:
-            self._unknown(name, node, scope, path, stack)
-        return unchanged
+        if name in scope.kept:
+            return replace(node, text=reference)
+        self._unknown(name, node, scope, path, stack)
+        return replace(node, text=reference, unknown=True)
 
     def _unknown(self, name: str, node: Scalar, scope: Scope, path: KeyPath, stack: tuple[str, ...]) -> None:
         if name == "PID":
@@ -139,7 +140,7 @@ class Expander:
             self._problem(node, path, f"'{name}' is no name of an environment variable", "letters, digits and _ only")
         elif value is None and self.allow_missing_env:
             self._problem(node, path, f"environment variable '{name}' is not set", "set it at run time", warn=True)
-            return replace(node, text=reference if scope.keep_env else f"<unset:{name}>", unset=True)
+            return replace(node, text=reference if scope.keep_env else f"<unset:{name}>", unknown=True)
         elif value is None:
             fix = f"set {name} for the service (EnvironmentFile= of its unit, for one)"
             self._problem(node, path, f"environment variable '{name}' is not set", fix)
@@ -150,9 +151,9 @@ class Expander:
             # Text with macros of its own is part of the configuration, as it is for llama-swap.
             held = Scalar(value, value, node.place, source=node.source)
             return self._scalar(held, scope, path, (*stack, reference)) if reference not in stack else held
-        elif not scope.keep_env:
-            return replace(node, text=value)
-        return replace(node, text=reference)
+        else:
+            return replace(node, text=reference if scope.keep_env else value)
+        return replace(node, text=reference, unknown=True)
 
     def _problem(self, node: Scalar, path: KeyPath, rule: str, fix: str = "", *, warn: bool = False) -> None:
         """Report once: a global macro is expanded for every model."""
@@ -193,13 +194,6 @@ class Expander:
                 alone = f"macro '{turned[0]}' contains self-reference"
                 rule = alone if len(cycle) == 1 else "macros in a cycle: " + " -> ".join(turned)
                 self._problem(node.value, node.path, rule, "give one of them a value of its own")
-
-
-def fill_port(node: Node, port: int) -> Node:
-    """A model's expanded node with its port in place of ``${PORT}``, as a number where it stands alone."""
-    value = Scalar(port, str(port), node.place)
-    # What is still unknown here was reported when the node was expanded.
-    return Expander({}).expand(node, Scope({"PORT": Macro(value, ())}), ())
 
 
 def _name_rule(name: str) -> tuple[str, str]:

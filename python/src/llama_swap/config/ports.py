@@ -2,18 +2,27 @@
 
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 LAST_PORT = 65535
+
+
+_TIME_WAIT = "06"
+"""The state of a socket in ``/proc/net/tcp`` (include/net/tcp_states.h of Linux)."""
 
 
 def port_is_free(port: int) -> bool:
     """Whether an upstream may listen on the port, on any address of this machine.
 
-    Binding the wildcard addresses fails if anybody listens on the port, be it on a wildcard or on one address.
-    SO_REUSEADDR makes Linux ignore connections in TIME_WAIT, as a server does.
+    Binding the wildcard addresses fails if anybody listens on the port, be it on a wildcard or on one address. It may
+    also fail for connections in TIME_WAIT that a server left behind which, like llama.cpp's, sets SO_REUSEPORT and not
+    SO_REUSEADDR; the next such server is not disturbed by them, so they are looked up and do not count.
     """
-    return _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port)  # noqa: S104 - nothing listens: the socket is closed at once
+    if _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port):  # noqa: S104 - never listens
+        return True
+    states = set(_socket_states(port))
+    return states == {_TIME_WAIT}
 
 
 def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
@@ -27,6 +36,19 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
         # A machine without IPv6 has nobody who listens on it.
         return family == socket.AF_INET6 and error.errno not in {errno.EADDRINUSE, errno.EACCES}
     return True
+
+
+def _socket_states(port: int) -> Iterator[str]:
+    """The states of all sockets with this local port; none where the kernel does not tell."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            _, local, _, state, *_ = row.split()
+            if int(local.rpartition(":")[2], 16) == port:
+                yield state
 
 
 class PortBook:

@@ -20,7 +20,8 @@ class Scalar:
         text: the same as text, spelled as its author did (``0.70``).
         plain: written without quotes and not as a block, so that its type follows from its spelling.
         source: as written in the file, whatever macros make of it; never holds the value of an environment variable.
-        unset: some of it comes from an environment variable that is not set (only where that is allowed).
+        unknown: some of it stands for a macro or an environment variable that there is not; that is reported, and
+            nothing more can be said about the value.
     """
 
     value: str | int | float | bool | None
@@ -28,7 +29,7 @@ class Scalar:
     place: Place
     plain: bool = False
     source: str = ""
-    unset: bool = False
+    unknown: bool = False
     anchored: bool = False
 
 

@@ -53,16 +53,16 @@ def validate(root: Node) -> Validated:
             return Validated(file, root, tuple(problems), tuple(removed))
         except ValidationError as error:
             breaches = [(tuple(detail["loc"]), detail) for detail in error.errors(include_url=False)]
-        problems += [_problem(root, path, detail) for path, detail in breaches if not _is_unset(root, path)]
+        problems += [_problem(root, path, detail) for path, detail in breaches if not _is_unknown(root, path)]
         # The last first: removing an item moves the later ones.
         for path, _ in reversed(breaches):
             root = without(root, path)
             removed.append(path)
 
 
-def _is_unset(root: Node, path: KeyPath) -> bool:
+def _is_unknown(root: Node, path: KeyPath) -> bool:
     node = node_at(root, path)
-    return isinstance(node, Scalar) and node.unset
+    return isinstance(node, Scalar) and node.unknown
 
 
 def _problem(root: Node, path: KeyPath, detail: ErrorDetails) -> Problem:

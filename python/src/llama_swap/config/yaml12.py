@@ -58,7 +58,9 @@ def parse_yaml(text: str, file: Path) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         rule = "not YAML: " + " ".join(filter(None, (error.context, error.problem)))
-        raise ConfigError([*composer.problems, Problem(file, mark.line + 1 if mark else 0, "", None, rule)]) from None
+        # The parser may notice only past the last line.
+        line = min(mark.line + 1, len(text.splitlines())) if mark else 0
+        raise ConfigError([*composer.problems, Problem(file, line, "", None, rule)]) from None
     except yaml.YAMLError as error:
         raise ConfigError([Problem(file, 0, "", None, f"not YAML: {error}")]) from None
     if composer.problems:
