@@ -1,0 +1,45 @@
+# Formatters and linters over Nix, shell and Python.
+{
+  lib,
+  pkgs,
+  service,
+  ...
+}:
+pkgs.runCommand "lint"
+  {
+    src = lib.fileset.toSource {
+      root = ../..;
+      fileset = lib.fileset.unions [
+        ../../flake.nix
+        ../../nixos-module.nix
+        ../../nix
+        ../../tests
+        ../../python
+      ];
+    };
+    nativeBuildInputs = [
+      pkgs.deadnix
+      pkgs.nixfmt
+      pkgs.ruff
+      pkgs.shellcheck
+      pkgs.statix
+      (pkgs.python3.withPackages (packages: [
+        service
+        packages.mypy
+        packages.types-pyyaml
+      ]))
+    ];
+  }
+  ''
+    cp --recursive --no-preserve=mode "$src" source
+    cd source
+    export HOME=$TMPDIR
+    find . -name '*.nix' -print0 | xargs -0 nixfmt --check
+    statix check .
+    deadnix --fail .
+    shellcheck --shell=bash nix/update-llama-cpp.sh
+    ruff check --no-cache --config python/pyproject.toml python/src tests
+    ruff format --no-cache --check --config python/pyproject.toml python/src tests
+    (cd python && mypy src)
+    touch $out
+  ''

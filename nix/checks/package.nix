@@ -1,0 +1,2 @@
+# The service builds and its fast tests pass.
+{ service, ... }: service

@@ -1,0 +1,136 @@
+# Ready-made client configurations, so that what clients list cannot drift from what the service has.
+{ config, lib, ... }:
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.llama-swap;
+  renderers = import ../lib.nix { inherit lib; };
+
+  typedContext =
+    id:
+    let
+      typed = cfg.models.${id} or null;
+      positive = lib.filter (value: value != null && value > 0);
+      candidates = lib.optionals (typed != null) (positive [
+        typed.ctxSize
+        typed.fit.ctx
+      ]);
+    in
+    if candidates == [ ] then null else lib.head candidates;
+
+  entry =
+    id: name: model:
+    let
+      capabilities = model.capabilities or { };
+      context = capabilities.context or (typedContext id);
+    in
+    {
+      inherit id context;
+      name = if name != null then name else model.name or id;
+      input = capabilities."in" or [ "text" ];
+      tools = capabilities.tools or null;
+      embeddings = (cfg.models.${id} or { embeddings = null; }).embeddings == true;
+    };
+
+  # A model under its own id, and under the names that change what it does. Aliases are left out: they are the same thing twice.
+  entries = lib.concatLists (
+    lib.mapAttrsToList (
+      id: model:
+      lib.optionals (!(model.unlisted or false)) (
+        [ (entry id null model) ]
+        ++ map (
+          variant:
+          entry id null model
+          // {
+            id = variant;
+            name = variant;
+          }
+        ) (lib.attrNames (model.filters.setParamsByID or { }))
+      )
+    ) (cfg.settings.models or { })
+  );
+  chat = lib.filter (model: !model.embeddings) entries;
+  limit = model: lib.optionalAttrs (model.context != null);
+  clientOption =
+    description: default:
+    mkOption {
+      type = types.attrsOf types.anything;
+      readOnly = true;
+      inherit default description;
+      defaultText = lib.literalMD "generated from {option}`services.llama-swap.settings.models`";
+    };
+in
+{
+  options.services.llama-swap = {
+    publicUrl = mkOption {
+      type = types.str;
+      default =
+        let
+          anywhere = lib.elem cfg.listenAddress [
+            "0.0.0.0"
+            "::"
+            "[::]"
+          ];
+          host = if anywhere then config.networking.hostName or "localhost" else cfg.listenAddress;
+        in
+        "${if cfg.tls.enable then "https" else "http"}://${renderers.hostPort host cfg.port}";
+      defaultText = lib.literalMD "from `listenAddress`, `port` and `tls`; the host's name when listening everywhere";
+      description = "Where clients reach the service.";
+    };
+    clients = {
+      openai =
+        clientOption
+          "For any OpenAI client: `base_url` and `models`, each with `id`, `name`, `context` (null if unknown), `input`, `tools` and `embeddings`."
+          {
+            base_url = "${cfg.publicUrl}/v1";
+            models = entries;
+          };
+      opencode = clientOption "For opencode: merge into `opencode.json`." {
+        provider.llama-swap = {
+          npm = "@ai-sdk/openai-compatible";
+          name = "llama-swap";
+          options.baseURL = "${cfg.publicUrl}/v1";
+          models = lib.listToAttrs (
+            map (
+              model:
+              lib.nameValuePair model.id (
+                {
+                  inherit (model) name;
+                }
+                // limit model {
+                  limit = {
+                    inherit (model) context;
+                    output = model.context;
+                  };
+                }
+                // lib.optionalAttrs (model.tools != null) { tool_call = model.tools; }
+                // lib.optionalAttrs (lib.elem "image" model.input) { attachment = true; }
+              )
+            ) chat
+          );
+        };
+      };
+      pi = clientOption "For pi: `~/.pi/agent/models.json`." {
+        providers.llama-swap = {
+          baseUrl = "${cfg.publicUrl}/v1";
+          api = "openai-completions";
+          # pi refuses an empty key. With keys on, set it to the name of a variable that holds one.
+          apiKey = "none";
+          models = map (
+            model:
+            {
+              inherit (model) id name;
+              input = lib.filter (
+                kind:
+                lib.elem kind [
+                  "text"
+                  "image"
+                ]
+              ) model.input;
+            }
+            // limit model { contextWindow = model.context; }
+          ) chat;
+        };
+      };
+    };
+  };
+}

@@ -1,0 +1,183 @@
+# Mistakes found while the system is evaluated, each with its fix. What only the program can know, `llama-swap check` finds at build time.
+{ config, lib, ... }:
+let
+  cfg = config.services.llama-swap;
+  renderers = import ../lib.nix { inherit lib; };
+  settings = cfg.settings;
+  models = settings.models or { };
+  ids = lib.attrNames models;
+  quoted = names: lib.concatMapStringsSep ", " (name: "`${toString name}`") names;
+  option = name: "services.llama-swap.${name}";
+
+  duplicates =
+    names: lib.attrNames (lib.filterAttrs (_: group: lib.length group > 1) (lib.groupBy lib.id names));
+  namesOf = model: (model.aliases or [ ]) ++ lib.attrNames (model.filters.setParamsByID or { });
+  allNames = ids ++ lib.concatMap namesOf (lib.attrValues models);
+  unknown = lib.filter (name: !(lib.elem name allNames));
+
+  groups = (settings.groups or { }) // (settings.routing.router.settings.groups or { });
+  members = lib.concatMap (group: group.members or [ ]) (lib.attrValues groups);
+  preload = settings.hooks.on_startup.preload or [ ];
+
+  sources =
+    model:
+    lib.filter (name: model.${name} != null) [
+      "hf"
+      "url"
+      "path"
+      "cmd"
+    ];
+  eachModel = check: lib.concatLists (lib.mapAttrsToList check cfg.models);
+  optionArgs = model: renderers.flagNames model.extraArgs ++ lib.attrNames model.flags;
+  reserved = model: lib.intersectLists [ "port" "host" ] (optionArgs model);
+  pinned =
+    model: if model.hf != null && model.hf.sha256 != null then model.hf.sha256 else model.sha256;
+
+  modelAssertions = eachModel (
+    id: model: [
+      {
+        assertion = lib.length (sources model) == 1;
+        message = "${option "models"}.\"${id}\" needs exactly one of `hf`, `url`, `path` and `cmd`, but has ${
+          if sources model == [ ] then "none" else quoted (sources model)
+        }. Say where its weights are, or give the whole command.";
+      }
+      {
+        assertion = reserved model == [ ];
+        message = "${option "models"}.\"${id}\": ${
+          quoted (map (name: "--${name}") (reserved model))
+        } is set by the module. Remove it from `flags` or `extraArgs`; a process of your own takes `cmd`.";
+      }
+      {
+        assertion = model.hf == null || model.hf.revision == null || model.hf.file != null;
+        message = "${option "models"}.\"${id}\".hf.revision needs `hf.file`: llama-server cannot pick a quantisation at a revision. Name the file.";
+      }
+      {
+        assertion = pinned model == null || model.hf == null || model.hf.file != null;
+        message = "${option "models"}.\"${id}\": a hash needs a file, but `hf` names none. Set `hf.file` to the file the hash is of.";
+      }
+      {
+        assertion =
+          model.mmproj == null
+          || !(lib.any (name: lib.hasPrefix "mmproj" name || name == "no-mmproj") (optionArgs model));
+        message = "${option "models"}.\"${id}\" sets `mmproj` and an mmproj flag as well. Keep `mmproj`, with false for none.";
+      }
+      {
+        assertion = lib.all (name: cfg.profiles ? ${name}) model.profiles;
+        message = "${option "models"}.\"${id}\".profiles names ${
+          quoted (lib.filter (name: !(cfg.profiles ? ${name})) model.profiles)
+        }, which ${option "profiles"} does not have. It has ${quoted (lib.attrNames cfg.profiles)}.";
+      }
+    ]
+  );
+
+  secretFiles =
+    cfg.apiKeyFiles
+    ++ lib.attrValues cfg.credentials
+    ++ lib.optional (cfg.environmentFile != null) cfg.environmentFile;
+  badCredentialNames = lib.filter (name: builtins.match "[A-Za-z_][A-Za-z0-9_]*" name == null) (
+    lib.attrNames cfg.credentials
+  );
+  badAliases = lib.filter (name: builtins.match ".*[[:space:]].*" name != null) (
+    lib.concatMap (model: model.aliases or [ ]) (lib.attrValues models)
+  );
+  startPort = settings.startPort or 5800;
+  negative = lib.filter (
+    id: lib.isInt (models.${id}.concurrencyLimit or 0) && models.${id}.concurrencyLimit or 0 < 0
+  ) ids;
+
+  assertions = modelAssertions ++ [
+    {
+      assertion = duplicates allNames == [ ];
+      message = "${option "models"}: ${quoted (duplicates allNames)} is the name of more than one model, alias or variant. Rename one of them.";
+    }
+    {
+      assertion = unknown members == [ ];
+      message = "${option "groups"}: unknown members ${quoted (unknown members)}. The models are ${quoted ids}.";
+    }
+    {
+      assertion = duplicates members == [ ];
+      message = "${option "groups"}: ${quoted (duplicates members)} is in more than one group (or twice in one). A model has one group.";
+    }
+    {
+      assertion = unknown preload == [ ];
+      message = "${option "preload"}: unknown models ${quoted (unknown preload)}. The models are ${quoted ids}.";
+    }
+    {
+      assertion = cfg.port < startPort || cfg.port >= startPort + lib.length ids;
+      message = "${option "port"} ${toString cfg.port} is among the ports given to models (from ${toString startPort}). Choose another, or move `settings.startPort`.";
+    }
+    {
+      assertion = cfg.tls.enable -> cfg.tls.certFile != null && cfg.tls.keyFile != null;
+      message = "${option "tls"}.enable needs both `tls.certFile` and `tls.keyFile`.";
+    }
+    {
+      assertion = lib.all (file: !(renderers.inStore file)) secretFiles;
+      message = "${option "apiKeyFiles"}, `credentials` and `environmentFile` must not be in the Nix store, which everyone can read: ${quoted (lib.filter renderers.inStore secretFiles)}. Give a path as a string, such as one of sops-nix or agenix.";
+    }
+    {
+      assertion = badCredentialNames == [ ];
+      message = "${option "credentials"}: ${quoted badCredentialNames} cannot be the name of an environment variable. Use letters, digits and `_`.";
+    }
+    {
+      assertion = (cfg.user == null) == (cfg.group == null);
+      message = "${option "user"} and ${option "group"} go together: set both, or neither for a user that systemd makes up.";
+    }
+    {
+      assertion = (cfg.package.meta.mainProgram or "llama-swap") == "llama-swap";
+      message = "${option "package"} does not bring the program `llama-swap` (its meta.mainProgram is another). Remove the option to get this project's package.";
+    }
+    {
+      assertion = badAliases == [ ];
+      message = "${option "models"}: the aliases ${quoted badAliases} contain white space. Clients cannot ask for such a name reliably; use `-` or `:`.";
+    }
+    {
+      assertion = negative == [ ];
+      message = "${option "models"}: concurrencyLimit of ${quoted negative} is below zero. Use 0 for the default or a positive number.";
+    }
+  ];
+
+  # Compared as plain text: the names of a set cannot refer to store paths.
+  commandOf = id: builtins.unsafeDiscardStringContext (models.${id}.cmd or id);
+  sameCommand = lib.filter (group: lib.length group > 1) (lib.attrValues (lib.groupBy commandOf ids));
+  timeout = settings.healthCheckTimeout or 0;
+  usesCuda = cfg.llamaCppPackage.passthru.cudaSupport or null;
+  nvidia = lib.elem "nvidia" (config.services.xserver.videoDrivers or [ ]);
+  graphics = config.hardware.graphics.enable or false;
+  runsTyped = lib.any (model: model.cmd == null) (lib.attrValues cfg.models);
+  inHome = file: lib.hasPrefix "/home/" file || lib.hasPrefix "/root/" file;
+  homePaths = lib.filter inHome (
+    eachModel (_: model: lib.optional (model.path != null) (toString model.path))
+  );
+  hiddenPaths = lib.filter (
+    file: !(lib.any (dir: lib.hasPrefix "${dir}/" file) cfg.modelDirs)
+  ) homePaths;
+
+  warnings =
+    lib.optional (!(renderers.isLoopback cfg.listenAddress) && settings.apiKeys or [ ] == [ ])
+      "${option "listenAddress"} is ${cfg.listenAddress} and there are no API keys: whoever reaches the port can use the models. Set ${option "apiKeyFiles"}, or listen on 127.0.0.1."
+    ++
+      lib.optional (settings ? ttl)
+        "${option "settings"}.ttl: llama-swap has no such key at the top, so models are never unloaded by it. Use `globalTTL` (${option "globalTTL"} = ${builtins.toJSON settings.ttl})."
+    ++
+      lib.optional (runsTyped && usesCuda == true && !(nvidia && graphics))
+        "${option "llamaCppPackage"} uses CUDA, but the NVIDIA driver is not set up: llama.cpp would run on the CPU. Set hardware.graphics.enable = true and services.xserver.videoDrivers = [ \"nvidia\" ]."
+    ++
+      lib.optional (runsTyped && usesCuda == false && nvidia && cfg.gpu.backend != "vulkan")
+        "The host has an NVIDIA driver, but ${option "llamaCppPackage"} has no CUDA support, so models run on the CPU. Set ${option "gpu"}.enable = true, or give a package with cudaSupport."
+    ++
+      lib.optional (lib.isInt timeout && timeout > 3600)
+        "${option "healthCheckTimeout"} is over an hour, which only a download needs. Fetch the weights beforehand (`sha256` puts them into the store), and a model that hangs is noticed in minutes."
+    ++ map (
+      group:
+      "${option "models"}: ${quoted group} run the same command, so asking for one unloads the other. Keep one and add the other names as `aliases` or `variants`."
+    ) sameCommand
+    ++
+      lib.optional (cfg.hardening.enable && cfg.hardening.protectHome && hiddenPaths != [ ])
+        "${option "models"}: ${quoted hiddenPaths} is under /home, which the service cannot see. Add its directory to ${option "modelDirs"}."
+    ++
+      lib.optional (!cfg.isOurs)
+        "${option "package"} is another llama-swap: no check at build time, no watchdog, and every edit restarts it and drops the loaded models. Remove the option to get this project's package.";
+in
+{
+  config = lib.mkIf cfg.enable { inherit assertions warnings; };
+}

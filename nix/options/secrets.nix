@@ -1,0 +1,80 @@
+# Secrets: read by systemd from files outside the store, given to the service as credentials, used as ''${env.NAME} in the configuration.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+  cfg = config.services.llama-swap;
+  keyName = position: "LLAMA_SWAP_API_KEY_${toString position}";
+  # A Nix path is accepted only to be refused by an assertion: it would be copied into the store.
+  secretFile = types.either types.path types.str;
+in
+{
+  options.services.llama-swap = {
+    apiKeyFiles = mkOption {
+      type = types.listOf secretFile;
+      default = [ ];
+      example = [ "/run/secrets/llama-swap-key" ];
+      description = "Files with one API key each. Clients must send one of them; the files may be readable by root only.";
+    };
+    credentials = mkOption {
+      type = types.attrsOf secretFile;
+      default = { };
+      example = {
+        HF_TOKEN = "/run/secrets/hf-token";
+      };
+      description = "Files whose contents the service and its models see as environment variables of these names, also as `\${env.NAME}` in the configuration.";
+    };
+    environmentFile = mkOption {
+      type = types.nullOr secretFile;
+      default = null;
+      example = "/run/secrets/llama-swap.env";
+      description = "File with `NAME=value` lines for the service and its models, also as `\${env.NAME}` in the configuration.";
+    };
+    exportedCredentials = mkOption {
+      type = types.attrsOf secretFile;
+      internal = true;
+      readOnly = true;
+      default =
+        cfg.credentials
+        // lib.listToAttrs (lib.imap0 (position: lib.nameValuePair (keyName position)) cfg.apiKeyFiles);
+      description = "Credentials that become environment variables.";
+    };
+    startCommand = mkOption {
+      type = types.str;
+      internal = true;
+      readOnly = true;
+      description = "The program that the unit starts: llama-swap itself, or a few lines that export credentials and become llama-swap.";
+      default =
+        if cfg.exportedCredentials == { } then
+          lib.getExe cfg.package
+        else
+          "${pkgs.writeShellScript "llama-swap-with-credentials" ''
+            set -eu
+            for name in ${lib.escapeShellArgs (lib.attrNames cfg.exportedCredentials)}; do
+              value=$(cat "$CREDENTIALS_DIRECTORY/$name")
+              export "$name=$value"
+            done
+            exec ${lib.getExe cfg.package} "$@"
+          ''}";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    services.llama-swap.settings.apiKeys = lib.mkIf (cfg.apiKeyFiles != [ ]) (
+      lib.mkOverride 1400 (lib.imap0 (position: _: "\${env.${keyName position}}") cfg.apiKeyFiles)
+    );
+    systemd.services.llama-swap.serviceConfig = {
+      LoadCredential =
+        lib.mapAttrsToList (name: file: "${name}:${toString file}") cfg.exportedCredentials
+        ++ lib.optionals cfg.tls.enable [
+          "tls-cert:${toString cfg.tls.certFile}"
+          "tls-key:${toString cfg.tls.keyFile}"
+        ];
+      EnvironmentFile = lib.mkIf (cfg.environmentFile != null) [ (toString cfg.environmentFile) ];
+    };
+  };
+}

@@ -1,0 +1,198 @@
+# One mistake a case: the module that makes it, and a part of each message it must bring. Nothing else may be said.
+{ lib, pkgs }:
+let
+  model = {
+    hf = "o/n:Q4";
+  };
+  case =
+    settings: expected:
+    {
+      assertions = [ ];
+      warnings = [ ];
+    }
+    // expected
+    // {
+      module = lib.recursiveUpdate { services.llama-swap.enable = true; } settings;
+    };
+  swap = settings: case { services.llama-swap = settings; };
+  asserts = settings: message: swap settings { assertions = [ message ]; };
+  warns = settings: message: swap settings { warnings = [ message ]; };
+  cuda = pkgs.llama-cpp // {
+    passthru.cudaSupport = true;
+  };
+  cpuOnly = pkgs.llama-cpp // {
+    passthru.cudaSupport = false;
+  };
+  nvidia = {
+    hardware.graphics.enable = true;
+    services.xserver.videoDrivers = [ "nvidia" ];
+  };
+in
+{
+  nothing-wrong = swap {
+    models.a = model;
+    preload = [ "a" ];
+    groups.g.members = [ "a" ];
+  } { };
+
+  # Assertions.
+  no-source = asserts {
+    models.a.ctxSize = 0;
+  } "needs exactly one of `hf`, `url`, `path` and `cmd`, but has none";
+  two-sources = asserts {
+    models.a = model // {
+      cmd = "x --port \${PORT}";
+    };
+  } "but has `hf`, `cmd`";
+  port-flag = asserts {
+    models.a = model // {
+      extraArgs = [
+        "--port"
+        "1"
+      ];
+    };
+  } "`--port` is set by the module";
+  host-flag = asserts {
+    models.a = model // {
+      flags.host = "::";
+    };
+  } "`--host` is set by the module";
+  revision-without-file = asserts {
+    models.a.hf = {
+      repo = "o/n";
+      revision = "main";
+    };
+  } "hf.revision needs `hf.file`";
+  hash-without-file = asserts {
+    models.a.hf = {
+      repo = "o/n";
+      sha256 = lib.fakeSha256;
+    };
+  } "a hash needs a file";
+  mmproj-twice = asserts {
+    models.a = model // {
+      mmproj.url = "https://example.org/p.gguf";
+      flags.no-mmproj = true;
+    };
+  } "sets `mmproj` and an mmproj flag as well";
+  unknown-profile = asserts {
+    models.a = model // {
+      profiles = [ "fast" ];
+    };
+    profiles.slow = { };
+  } "names `fast`, which services.llama-swap.profiles does not have. It has `slow`";
+  alias-is-a-model = asserts {
+    models.a = model // {
+      aliases = [ "b" ];
+    };
+    models.b.hf = "o/b";
+  } "`b` is the name of more than one model, alias or variant";
+  variant-is-an-alias = asserts {
+    models.a = model // {
+      variants.low = { };
+    };
+    models.b = {
+      hf = "o/b";
+      aliases = [ "low" ];
+    };
+  } "`low` is the name of more than one";
+  unknown-member = asserts {
+    models.a = model;
+    groups.g.members = [ "b" ];
+  } "unknown members `b`. The models are `a`";
+  member-of-two = asserts {
+    models.a = model;
+    groups.g.members = [ "a" ];
+    groups.h.members = [ "a" ];
+  } "`a` is in more than one group";
+  unknown-preload = asserts {
+    models.a = model;
+    preload = [ "b" ];
+  } "unknown models `b`. The models are `a`";
+  port-among-models = asserts {
+    models.a = model;
+    port = 5800;
+  } "5800 is among the ports given to models (from 5800)";
+  half-tls = asserts {
+    tls = {
+      enable = true;
+      certFile = "/run/cert.pem";
+    };
+  } "needs both `tls.certFile` and `tls.keyFile`";
+  key-in-store = asserts {
+    apiKeyFiles = [ "${builtins.storeDir}/00000000000000000000000000000000-key" ];
+  } "must not be in the Nix store";
+  key-as-path = asserts { credentials.HF_TOKEN = ./cases.nix; } "must not be in the Nix store";
+  environment-in-store = asserts {
+    environmentFile = "${builtins.storeDir}/00000000000000000000000000000000-env";
+  } "must not be in the Nix store";
+  credential-name = asserts {
+    credentials."hf-token" = "/run/secrets/hf";
+  } "`hf-token` cannot be the name of an environment variable";
+  user-without-group = asserts { user = "me"; } "go together";
+  wrong-program = asserts {
+    package = pkgs.llama-cpp // {
+      meta.mainProgram = "llama-cli";
+      passthru.llamaSwapUnit = true;
+    };
+  } "does not bring the program `llama-swap`";
+  white-alias = asserts {
+    models.a = model // {
+      aliases = [ "my model" ];
+    };
+  } "`my model` contain white space";
+  negative-limit = asserts {
+    settings.models.a = {
+      cmd = "x";
+      concurrencyLimit = -1;
+    };
+  } "concurrencyLimit of `a` is below zero";
+
+  # Warnings.
+  open-without-keys = warns { listenAddress = "0.0.0.0"; } "there are no API keys";
+  open-with-keys = swap {
+    listenAddress = "0.0.0.0";
+    apiKeyFiles = [ "/run/secrets/key" ];
+  } { };
+  top-level-ttl = warns {
+    settings.ttl = 3600;
+  } "Use `globalTTL` (services.llama-swap.globalTTL = 3600)";
+  cuda-without-driver = warns {
+    models.a = model;
+    llamaCppPackage = cuda;
+  } "the NVIDIA driver is not set up";
+  cuda-with-driver = case (
+    nvidia
+    // {
+      services = nvidia.services // {
+        llama-swap = {
+          models.a = model;
+        };
+      };
+    }
+  ) { };
+  driver-without-cuda = case (
+    nvidia
+    // {
+      services = nvidia.services // {
+        llama-swap = {
+          models.a = model;
+          llamaCppPackage = cpuOnly;
+        };
+      };
+    }
+  ) { warnings = [ "has no CUDA support" ]; };
+  endless-health-check = warns { healthCheckTimeout = "8h"; } "is over an hour";
+  same-command = warns {
+    models.a = model;
+    models.b = model;
+  } "`a`, `b` run the same command";
+  hidden-home = warns {
+    models.a.path = "/home/me/m.gguf";
+  } "is under /home, which the service cannot see";
+  visible-home = swap {
+    models.a.path = "/home/me/m.gguf";
+    modelDirs = [ "/home/me" ];
+  } { };
+  go-package = warns { package = pkgs.llama-swap; } "is another llama-swap";
+}
