@@ -86,9 +86,7 @@ def _expire(state: State, commands: list[Command], now: float) -> None:
             detail = f"health check timed out after {instance.spec.start_timeout_seconds:g}s (healthCheckTimeout)"
             fail_start(state, instance, detail, (), now)
         elif instance.phase is Phase.STOPPING:
-            grace = f"{instance.model} did not exit within {instance.spec.stop_grace_seconds:g} s (unloadTimeout)"
-            instance.killed_at, instance.because = now, grace
-            commands.append(KillProcess(instance.instance_id, instance.model, grace))
+            _kill(instance, commands, now)
     for failures in state.failures.values():
         if failures.next_try_at is not None and failures.next_try_at <= now:
             failures.next_try_at = None
@@ -143,6 +141,14 @@ def _retire_outdated(state: State, instance: Instance, commands: list[Command], 
 def _stop(state: State, instance: Instance, because: str, commands: list[Command], now: float) -> None:
     state.move(instance, Phase.STOPPING, because, now)
     commands.append(StopProcess(instance.instance_id, instance.model, because))
+    if not instance.spec.stop_grace_seconds:
+        _kill(instance, commands, now)
+
+
+def _kill(instance: Instance, commands: list[Command], now: float) -> None:
+    because = f"{instance.model} did not exit within {instance.spec.stop_grace_seconds:g} s (unloadTimeout)"
+    instance.killed_at, instance.because = now, because
+    commands.append(KillProcess(instance.instance_id, instance.model, because))
 
 
 # --- who may have whose place ---------------------------------------------------------
@@ -214,7 +220,8 @@ def _seat(state: State, placement: Placement, commands: list[Command], now: floa
         for victim in placement.in_the_way:
             instance = state.instances[victim]
             if instance.phase is not Phase.STOPPING:
-                _stop(state, instance, f"{model} needs the place of {victim}; {victim} is idle", commands, now)
+                idle = f"nobody waits for {victim}" if instance.phase is Phase.STARTING else f"{victim} is idle"
+                _stop(state, instance, f"{model} needs the place of {victim}; {idle}", commands, now)
     elif placement.step is Step.DRAIN:
         waited = state.spec.limits.max_wait_seconds
         for victim in placement.in_the_way:

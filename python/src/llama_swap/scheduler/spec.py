@@ -12,7 +12,7 @@ class ModelSpec:
         fingerprint: changes whenever the process would be started differently, so that a reload restarts it.
         ttl_seconds: idle time after which it is unloaded; 0 is never.
         start_timeout_seconds: time from start to ready (``healthCheckTimeout``); 0 is no limit.
-        stop_grace_seconds: time from the request to stop to SIGKILL (``unloadTimeout``).
+        stop_grace_seconds: time from the request to stop to SIGKILL (``unloadTimeout``); 0 kills at once.
         concurrency_limit: waiting and served requests at once; 0 is no limit.
         priority: among waiting requests the higher goes first; ties by arrival. A point is worth ``max_wait_seconds``
             of waiting, so that urgent requests cannot starve the others for ever.
