@@ -46,6 +46,11 @@ def test_values_keep_their_dashes():
     assert parse(["-config=-odd-name.yaml"]).config == Path("-odd-name.yaml")
 
 
+def test_what_follows_two_dashes_is_no_flag():
+    """A model may be called anything."""
+    assert parse(["load", "--", "-odd-name"]).model == "-odd-name"
+
+
 def test_serve_takes_the_same_flags_and_reports_a_bad_configuration_differently():
     """The command for service managers differs only in the status of a configuration error."""
     arguments = parse(["serve", "-config", "f", "--watch-config"])

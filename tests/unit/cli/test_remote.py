@@ -249,6 +249,38 @@ def test_something_else_answers(service, capsys):
     assert "is no llama-swap" in capsys.readouterr().err
 
 
+def raw_service(answer):
+    """A URL at which one request gets these bytes and then the end of the connection."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with server, server.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return f"http://127.0.0.1:{server.getsockname()[1]}", thread
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "closed connection without response"),
+        (b"220 mail.example ready\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nline\n\r\n", "was cut"),
+    ],
+)
+def test_an_answer_that_breaks_off(answer, words, capfdbinary):
+    """A service that dies, also in the middle of a log, is an error and not the end of the log."""
+    url, thread = raw_service(answer)
+    assert main(["logs", "-f", "--url", url]) == 1
+    thread.join()
+    out, err = capfdbinary.readouterr()
+    assert words in err.decode()
+    assert out == (b"line\n" if words == "was cut" else b"")
+
+
 def test_proxies_of_the_environment_are_not_used(service, nobody, monkeypatch, capsys):
     """HTTP_PROXY is for the internet, not for a service of ours."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):

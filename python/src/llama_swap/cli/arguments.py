@@ -27,7 +27,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: for help and the version (0) and for wrong usage (2).
     """
-    words = [_two_dashes(word) for word in argv]
+    flags = list(argv).index("--") if "--" in argv else len(argv)
+    words = [*map(_two_dashes, argv[:flags]), *argv[flags:]]
     if words and not words[0].startswith("-"):
         name, *rest = words
         if name not in _COMMANDS:

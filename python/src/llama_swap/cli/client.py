@@ -74,24 +74,33 @@ class Service:
         """
         connection, prefix = self._connection()
         try:
-            connection.connect()
-            connection.sock.settimeout(timeout_seconds)
-            connection.request(method, prefix + path, headers=self._headers())
-            response = connection.getresponse()
-            if response.status >= _FIRST_ERROR_STATUS:
-                raise _refusal(response)
-            yield response
-        except TimeoutError:
-            raise ClientError(f"no answer from {self.url} in time") from None
-        except http.client.HTTPException as error:
-            raise ClientError(f"what answers at {self.url} does not speak HTTP: {printable(repr(error))}") from None
-        except BrokenPipeError:
-            # Ours: the reader of our output left. Theirs would be a reset.
-            raise
-        except OSError as error:
-            raise ClientError(f"no llama-swap answers at {self.url}: {_reason(error)}") from None
+            response = self._answer(connection, method, prefix + path, timeout_seconds)
+            try:
+                yield response
+            except (http.client.IncompleteRead, ConnectionResetError):
+                raise ClientError(f"the connection to {self.url} was cut") from None
+            except TimeoutError:
+                raise ClientError(f"no answer from {self.url} in time") from None
         finally:
             connection.close()
+
+    def _answer(
+        self, connection: http.client.HTTPConnection, method: str, path: str, timeout_seconds: float | None
+    ) -> http.client.HTTPResponse:
+        try:
+            connection.connect()
+            connection.sock.settimeout(timeout_seconds)
+            connection.request(method, path, headers=self._headers())
+            response = connection.getresponse()
+        except TimeoutError:
+            raise ClientError(f"no answer from {self.url} in time") from None
+        except OSError as error:
+            raise ClientError(f"no llama-swap answers at {self.url}: {_reason(error)}") from None
+        except http.client.HTTPException as error:
+            raise ClientError(f"what answers at {self.url} does not speak HTTP: {printable(repr(error))}") from None
+        if response.status >= _FIRST_ERROR_STATUS:
+            raise _refusal(response)
+        return response
 
     def _connection(self) -> tuple[http.client.HTTPConnection, str]:
         try:
