@@ -102,3 +102,9 @@ def free_port() -> int:
     """A port that is free just now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that is free just now."""
+    return free_port()
