@@ -1,1 +1,4 @@
-"""The data plane: one request to one upstream and back; knows no scheduler."""
+"""The data plane: read a request's model, rewrite its body, stream it to one upstream and the answer back.
+
+It is given plain data and knows neither scheduler nor configuration. :mod:`.forward` is the way in.
+"""

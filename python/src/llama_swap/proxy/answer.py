@@ -1,0 +1,123 @@
+"""The head of an upstream's answer, and how its body is delimited (RFC 9112 §6.3)."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+import httptools
+
+MAX_HEAD_BYTES = 64 * 1024
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_SWITCHING = 101
+
+
+class BadAnswerError(Exception):
+    """The upstream's bytes are no answer, or one that two readers could understand differently."""
+
+
+class Framing(Enum):
+    """What ends the body of an answer."""
+
+    NONE = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    UNTIL_CLOSE = auto()
+
+
+class AnswerHead:
+    """One parsed head, with the parser that goes on to read a chunked body.
+
+    It is made anew for each answer: httptools carries a trailer over into the head of the next one.
+
+    Attributes:
+        keep_alive: whether the connection may serve another request. It is read while the head completes, for llhttp
+            clears its flags with the message and then always says "close".
+        complete: the message has ended (chunked bodies only).
+        on_body: gets each piece of a chunked body without framing.
+        left: bytes of a body with a length that are still to come.
+        last_read: the last bytes of a chunked body as they came from the wire.
+    """
+
+    __slots__ = (
+        "complete",
+        "framing",
+        "headers",
+        "keep_alive",
+        "last_read",
+        "left",
+        "on_body",
+        "parser",
+        "reason",
+        "status",
+    )
+
+    def __init__(self, head: bytes, method: str, on_body: Callable[[bytes], object]) -> None:
+        """Parse ``head``, which ends with its empty line.
+
+        Raises:
+            BadAnswerError: it is malformed or ambiguous.
+        """
+        self.status = 0
+        self.reason = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.keep_alive = False
+        self.complete = False
+        self.on_body = on_body
+        self.left = 0
+        self.last_read = b""
+        self.parser = httptools.HttpResponseParser(self)
+        self._parse(head)
+        self.framing = self._framing(method, head)
+
+    def _parse(self, head: bytes) -> None:
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # a 101: the bytes that follow are not HTTP
+        except httptools.HttpParserError as error:
+            raise BadAnswerError(f"the answer's head is malformed: {error}") from error
+        if not self.status:
+            raise BadAnswerError("the answer's head does not end where it should")
+
+    def on_status(self, status: bytes) -> None:
+        """A piece of the reason phrase; llhttp allows no control characters in it."""
+        if not self.status:
+            self.reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer, which only passes in the raw bytes."""
+        if not self.status:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head has ended."""
+        if not self.status:
+            self.status = self.parser.get_status_code()
+            self.keep_alive = self.parser.should_keep_alive()
+
+    def on_message_complete(self) -> None:
+        """The message has ended."""
+        self.complete = True
+
+    @property
+    def is_interim(self) -> bool:
+        """Whether the real answer follows (1xx but 101)."""
+        return self.status < 200 and self.status != _SWITCHING  # noqa: PLR2004 - RFC 9110's classes
+
+    def _framing(self, method: str, head: bytes) -> Framing:
+        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        lengths = [value for name, value in self.headers if name.lower() == b"content-length"]
+        version = head[:9]
+        if version not in {b"HTTP/1.1 ", b"HTTP/1.0 "} or (codings and version == b"HTTP/1.0 "):
+            raise BadAnswerError("the answer's HTTP version does not fit its head")
+        if len(codings) > 1 or (codings and codings[0].strip().lower() != b"chunked"):
+            raise BadAnswerError("the answer's Transfer-Encoding is not plain `chunked`")
+        if method == "HEAD" or self.status in {_NO_CONTENT, _NOT_MODIFIED} or self.status < 200:  # noqa: PLR2004
+            return Framing.NONE
+        if codings:
+            return Framing.CHUNKED
+        if lengths:
+            # llhttp has refused a second one, signs, lists and anything but digits.
+            self.left = int(lengths[0])
+            return Framing.LENGTH
+        return Framing.UNTIL_CLOSE

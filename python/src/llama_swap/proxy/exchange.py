@@ -1,0 +1,103 @@
+"""The plain data of one forwarded request: what to send, and what came of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+TAIL_BYTES = 16 * 1024
+"""How much of the end of an answer is kept: llama.cpp's last SSE events with ``usage`` and ``timings`` are < 2 KiB."""
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+class BodySource(Protocol):
+    """A request body that is sent while it is read, and never held whole.
+
+    Attributes:
+        length_bytes: its exact length, or None where only the end tells (sent chunked then).
+        replayable: whether :meth:`chunks` can be called again for the same bytes.
+    """
+
+    @property
+    def length_bytes(self) -> int | None:
+        """The exact length, None where it is not known."""
+        ...
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the same bytes can be had again."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it is to reach the upstream.
+
+    Attributes:
+        target: path and query exactly as sent (percent-encoding untouched); starts with ``/``.
+        headers: the client's headers as they came (``request.raw_headers``); hop-by-hop ones, lengths and ``Expect``
+            are left out and ``X-Forwarded-For`` is appended while forwarding.
+        body: the bytes, a source that streams, or None for no body.
+        model: names the model in error messages.
+        drop_headers: lower-case names that must not travel on (our credentials).
+        response_headers: added to the answer; an upstream header of the same name is replaced.
+    """
+
+    method: str
+    target: str
+    headers: RawHeaders
+    body: "bytes | BodySource | None"
+    model: str
+    drop_headers: frozenset[str] = frozenset()
+    response_headers: Sequence[tuple[str, str]] = ()
+
+
+class Outcome(StrEnum):
+    """How an exchange ended.
+
+    ``cancelled`` is ours: the handler was cancelled while the client was still there (shutdown, unload).
+    """
+
+    OK = "ok"
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_DIED = "upstream_died"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What happened, for the request log; times are those of ``time.monotonic``.
+
+    Attributes:
+        status: the upstream's status; 0 while there is none.
+        request_bytes: body bytes sent to the upstream.
+        response_bytes: body bytes sent to the client as they are on the wire, chunk framing included.
+        upstream_sent_at: when the last byte of the request was handed to the kernel.
+        first_byte_at: when the answer's head was complete.
+        finished_at: when nothing more will happen.
+        outcome: None while it runs.
+        detail: what went wrong, for the log; "" when nothing did.
+        headers: the upstream's answer headers as received.
+        tail: the end of the answer's body without framing, at most :data:`TAIL_BYTES`.
+    """
+
+    status: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    upstream_sent_at: float | None = None
+    first_byte_at: float | None = None
+    finished_at: float | None = None
+    outcome: Outcome | None = None
+    detail: str = ""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    tail: bytes = b""
+
+    def header(self, name: bytes) -> bytes:
+        """The first answer header of this lower-case name, or ``b""``."""
+        return next((value for key, value in self.headers if key.lower() == name), b"")

@@ -1,0 +1,238 @@
+"""Forward one request to one upstream and stream the answer back.
+
+Who is told what when something fails: before the answer's head the caller gets a :class:`RequestError` and answers
+itself; after it the client has bytes of an answer, which is then never ended cleanly (see :mod:`.truncation`).
+"""
+
+import asyncio
+from time import monotonic
+
+from aiohttp import web
+
+from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.connection import UpstreamConnection
+from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing
+from llama_swap.proxy.headers import request_headers, request_line, serialize
+from llama_swap.proxy.relay import Ending, Relay
+from llama_swap.proxy.truncation import end_cut_short
+from llama_swap.proxy.upstream import Upstream
+
+__all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
+
+_SMALL_BODY_BYTES = 64 * 1024
+
+
+class RelayedResponse(web.StreamResponse):
+    """Tells aiohttp that the answer is on the wire already: it writes nothing, and keeps or closes the connection."""
+
+    def __init__(self, status: int, *, closes: bool) -> None:
+        super().__init__(status=status)
+        self._closes = closes
+
+    @property
+    def prepared(self) -> bool:
+        """The head has been sent."""
+        return True
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client's connection goes on."""
+        return not self._closes
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Nothing is left to do."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to do."""
+
+
+async def forward(
+    request: web.Request, upstream: Upstream, outgoing: Outgoing, exchange: Exchange
+) -> web.StreamResponse:
+    """Send ``outgoing`` and stream the answer to the client of ``request``.
+
+    A pooled connection that the upstream had closed before its first byte of an answer is replaced once, if the body
+    can be sent again. When the client leaves, the upstream's connection is aborted at once.
+
+    Raises:
+        RequestError: UPSTREAM_FAILED or UPSTREAM_TIMEOUT, only while nothing was sent to the client;
+            INVALID_REQUEST where the request cannot be written without ambiguity.
+    """
+    head = _request_head(request, upstream, outgoing)
+    try:
+        relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=True)
+        if relay is None:
+            relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=False)
+        assert relay is not None  # noqa: S101 - only a pooled connection asks for another attempt
+        return _conclude(request, relay, outgoing, exchange)
+    except RequestError as error:
+        ours = error.reason in {Reason.UPSTREAM_FAILED, Reason.UPSTREAM_TIMEOUT}
+        exchange.outcome = Outcome.UPSTREAM_FAILED if ours else Outcome.CLIENT_GONE
+        exchange.detail = error.message
+        raise
+    except BaseException:
+        exchange.outcome = Outcome.CLIENT_GONE if _has_left(request) else Outcome.CANCELLED
+        raise
+    finally:
+        exchange.finished_at = monotonic()
+
+
+def _has_left(request: web.BaseRequest) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoing) -> bytes:
+    body = outgoing.body
+    length = len(body) if isinstance(body, bytes) else body.length_bytes if body is not None else None
+    headers = request_headers(
+        outgoing.headers,
+        authority=upstream.authority,
+        remote=request.remote,
+        dropped=outgoing.drop_headers,
+        method=outgoing.method,
+        length_bytes=length,
+        chunked=body is not None and length is None,
+    )
+    return serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), headers)
+
+
+async def connect(upstream: Upstream, outgoing: Outgoing, *, pooled: bool) -> UpstreamConnection:
+    """A connection, or the reason why there is none as an error for the client."""
+    try:
+        return await (upstream.acquire() if pooled else upstream.connect())
+    except TimeoutError as error:
+        message = f"model {outgoing.model!r}: no connection to its upstream {upstream.authority} in time"
+        raise RequestError(Reason.UPSTREAM_TIMEOUT, message) from error
+    except OSError as error:
+        message = f"model {outgoing.model!r}: its upstream {upstream.authority} cannot be reached: {error}"
+        raise RequestError(Reason.UPSTREAM_FAILED, message) from error
+
+
+async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differs between the attempts
+    request: web.BaseRequest,
+    upstream: Upstream,
+    outgoing: Outgoing,
+    exchange: Exchange,
+    *,
+    head: bytes,
+    pooled: bool,
+) -> Relay | None:
+    """One request on one connection; None where another attempt may be made."""
+    connection = await connect(upstream, outgoing, pooled=pooled)
+    relay: Relay | None = None
+    try:
+        relay = Relay(request, connection, outgoing, exchange)
+        sent = await _send(connection, relay, head, outgoing, exchange)
+        await _follow(request, upstream, relay)
+        relay.reusable = relay.reusable and sent
+    finally:
+        if relay is not None and relay.ending is Ending.COMPLETE and relay.reusable:
+            upstream.release(connection)
+        else:
+            connection.abort()
+    stale = relay.ending is Ending.NO_ANSWER and connection.reused and not relay.heard
+    return None if stale and pooled and _is_replayable(outgoing.body) else relay
+
+
+async def forward_on(  # noqa: PLR0913 - as above
+    request: web.BaseRequest,
+    upstream: Upstream,
+    outgoing: Outgoing,
+    exchange: Exchange,
+    *,
+    connection: UpstreamConnection,
+    received: bytes,
+) -> web.StreamResponse:
+    """Stream an answer whose first bytes were read already; the connection is not used again."""
+    relay = Relay(request, connection, outgoing, exchange)
+    connection.on_data(received)
+    connection.resume_reading()
+    await _follow(request, upstream, relay)
+    return _conclude(request, relay, outgoing, exchange)
+
+
+def _is_replayable(body: bytes | BodySource | None) -> bool:
+    return body is None or isinstance(body, bytes) or body.replayable
+
+
+async def _send(
+    connection: UpstreamConnection, relay: Relay, head: bytes, outgoing: Outgoing, exchange: Exchange
+) -> bool:
+    """Write the request; whether all of it was sent, which an early answer may have made pointless."""
+    body = outgoing.body
+    if isinstance(body, bytes) and len(body) <= _SMALL_BODY_BYTES:
+        connection.write(head + body)
+        exchange.request_bytes = len(body)
+    elif isinstance(body, bytes):
+        connection.write(head)
+        await connection.write_large(body)
+        exchange.request_bytes = len(body)
+    elif body is None:
+        connection.write(head)
+    else:
+        connection.write(head)
+        return await _send_source(connection, relay, body, exchange)
+    exchange.upstream_sent_at = monotonic()
+    return True
+
+
+async def _send_source(connection: UpstreamConnection, relay: Relay, body: BodySource, exchange: Exchange) -> bool:
+    exchange.request_bytes = 0
+    chunked = body.length_bytes is None
+    try:
+        async with relay.while_running():
+            async for piece in body.chunks():
+                if piece:
+                    connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                    exchange.request_bytes += len(piece)
+                    await connection.wait_writable()
+            if chunked:
+                connection.write(b"0\r\n\r\n")
+            exchange.upstream_sent_at = monotonic()
+            return True
+    except (RequestError, ConnectionError):
+        if relay.head is None:
+            raise
+        # The client has bytes of an answer already, so the caller must not write another one.
+        relay.leave()
+    return False
+
+
+async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) -> None:
+    """Wait for the end of the answer, and for the client wherever it does not keep up."""
+    limit = upstream.timeouts.response_header
+    timer = asyncio.get_running_loop().call_later(limit, relay.time_out) if limit else None
+    try:
+        while relay.ending is None:
+            await relay.wait()
+            if relay.paused and relay.ending is None:
+                await request.writer.drain()
+                relay.resume()
+    except ConnectionError:
+        relay.leave()
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:
+    exchange.tail = relay.tail()
+    exchange.detail = relay.detail
+    message = f"model {outgoing.model!r}: {relay.detail}"
+    head = relay.head
+    if relay.ending is Ending.TIMED_OUT:
+        raise RequestError(Reason.UPSTREAM_TIMEOUT, message)
+    if head is None or relay.ending is Ending.NO_ANSWER:
+        raise RequestError(Reason.UPSTREAM_FAILED, message)
+    if relay.ending is Ending.CUT_SHORT:
+        exchange.outcome = Outcome.UPSTREAM_DIED
+        end_cut_short(request, head, message)
+        relay.closes = True
+    elif relay.ending is Ending.CLIENT_GONE:
+        exchange.outcome = Outcome.CLIENT_GONE
+        relay.closes = True
+    else:
+        exchange.outcome = Outcome.OK
+    response = RelayedResponse(head.status, closes=relay.closes)
+    relay.dispose()
+    return response

@@ -1,0 +1,242 @@
+"""Forms: find the ``model`` field of an upload while it streams, and send it on without ever holding the file.
+
+Only what comes before the field's end is kept (in memory up to 1 MiB, then in a temporary file); the rest goes from
+socket to socket. A rewrite of the field changes the form's length by a known amount, so the length stays exact.
+"""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from typing import IO
+from urllib.parse import quote_plus, unquote_plus
+
+from aiohttp import web
+
+from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.body import read_pieces
+
+_MEMORY_BYTES = 1024 * 1024
+_PART_HEAD_BYTES = 16 * 1024
+_MODEL_BYTES = 4 * 1024
+_PIECE_BYTES = 256 * 1024
+_NAME = re.compile(
+    rb"""(?i)^content-disposition:[ \t]*form-data\b[^\r\n]*?;[ \t]*name=("(?:[^"\\]|\\.)*"|[^\s;"]+)""", re.MULTILINE
+)
+_BOUNDARY = re.compile(r"""(?i);[ \t]*boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))""")
+_FILE = re.compile(rb"(?im)^content-disposition:[^\r\n]*?;[ \t]*filename\*?=")
+
+
+class FieldScanner:
+    """Looks for the first ``model`` field in the bytes of a multipart body (RFC 7578) as they come.
+
+    Attributes:
+        start, end: where the field's value lies in the body, once :attr:`found`.
+        value: the field's value.
+        found: the field has been seen whole.
+    """
+
+    __slots__ = ("_buffer", "_delimiter", "_in_field", "_offset", "_preamble", "end", "found", "start", "value")
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        # The first delimiter has no CRLF before it where there is no preamble: pretend one.
+        self._buffer = bytearray(b"\r\n")
+        self._offset = -2
+        self._in_field = False
+        self.found = False
+        self.start = self.end = 0
+        self.value = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            RequestError: INVALID_REQUEST where the form is malformed.
+        """
+        if self.found:
+            return
+        self._buffer += data
+        while not self.found and self._step():
+            pass
+
+    def _consume(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._offset += count
+        return taken
+
+    def _step(self) -> bool:
+        """Go on to the next delimiter or through a part's head; whether it got further."""
+        at = self._buffer.find(self._delimiter)
+        if self._in_field:
+            return self._step_field(at)
+        if at < 0:
+            del_count = max(0, len(self._buffer) - len(self._delimiter) + 1)
+            self._offset += del_count
+            del self._buffer[:del_count]
+            return False
+        self._offset += at
+        del self._buffer[:at]
+        return self._step_head()
+
+    def _step_head(self) -> bool:
+        """Read the head of the part that begins at the buffer's start."""
+        after = len(self._delimiter)
+        if self._buffer[after : after + 2] == b"--":
+            return False  # the end of the form
+        end = self._buffer.find(b"\r\n\r\n", after)
+        if end < 0:
+            if len(self._buffer) > _PART_HEAD_BYTES:
+                raise RequestError(Reason.INVALID_REQUEST, "a part of the form has too large a head")
+            return False
+        head = self._consume(end + 4)
+        self._in_field = _field_name(head) == b"model"
+        self.start = self._offset
+        return True
+
+    def _step_field(self, at: int) -> bool:
+        if at < 0:
+            if len(self._buffer) > _MODEL_BYTES:
+                raise RequestError(Reason.INVALID_REQUEST, "the form's `model` field is too long")
+            return False
+        self.value = bytes(self._buffer[:at])
+        self.end = self._offset + at
+        self.found = True
+        return True
+
+
+def _field_name(head: bytes) -> bytes:
+    found = _NAME.search(head)
+    if found is None or _FILE.search(head):
+        return b""
+    return found[1].strip(b'"')
+
+
+class FormUpload:
+    """A form whose model is known, and the rest of which may still be on its way.
+
+    It is used as the body to send (a :class:`~llama_swap.proxy.exchange.BodySource`); :meth:`close` it afterwards.
+
+    Attributes:
+        model: the form's ``model`` field; None where it has none.
+    """
+
+    __slots__ = ("_end", "_head", "_length", "_new_value", "_pieces", "_start", "_whole", "model")
+
+    def __init__(self, head: IO[bytes], scanner: FieldScanner, length: int | None) -> None:
+        self.model = scanner.value.decode("utf-8", "replace") or None if scanner.found else None
+        self._head = head
+        self._start, self._end = scanner.start, scanner.end
+        self._new_value = scanner.value
+        self._length = length
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._whole = False
+
+    def rename(self, model: str) -> None:
+        """Send another value for the ``model`` field; nothing where there is none."""
+        if self.model is not None:
+            self._new_value = model.encode()
+
+    @property
+    def length_bytes(self) -> int | None:
+        """The length with the value that is sent; None where the client sent chunks."""
+        if self._length is None:
+            return None
+        return self._length - (self._end - self._start) + len(self._new_value)
+
+    @property
+    def replayable(self) -> bool:
+        """Whether all of it is kept, and so can be sent again."""
+        return self._whole
+
+    def attach(self, rest: AsyncIterator[bytes], *, whole: bool) -> None:
+        """Say where the part that is not kept comes from."""
+        self._pieces = rest
+        self._whole = whole
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The form, with the new value in the field's place."""
+        position = 0
+        self._head.seek(0)
+        async for piece in self._kept(self._start):
+            position += len(piece)
+            yield piece
+        if self.model is not None:
+            yield self._new_value
+            self._head.seek(self._end)
+        async for piece in self._kept(None):
+            yield piece
+        if self._pieces is not None and not self._whole:
+            async for piece in self._pieces:
+                yield piece
+
+    async def _kept(self, count: int | None) -> AsyncIterator[bytes]:
+        while count is None or count > 0:
+            size = _PIECE_BYTES if count is None else min(count, _PIECE_BYTES)
+            piece = await asyncio.to_thread(self._head.read, size) if self._on_disk() else self._head.read(size)
+            if not piece:
+                return
+            if count is not None:
+                count -= len(piece)
+            yield piece
+
+    def _on_disk(self) -> bool:
+        return bool(getattr(self._head, "_rolled", True))
+
+    def close(self) -> None:
+        """Delete what was kept."""
+        self._head.close()
+
+
+async def read_form(request: web.BaseRequest) -> FormUpload:
+    """Read a multipart/form-data body up to the end of its ``model`` field, or to its end where it has none.
+
+    Raises:
+        RequestError: INVALID_REQUEST where it has no boundary, or is malformed up to there.
+    """
+    # Closed by FormUpload.close; rolled over to disk when it grows.
+    kept = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115
+    scanner = FieldScanner(_boundary(request))
+    pieces = read_pieces(request)
+    size = 0
+    try:
+        async for piece in pieces:
+            size += len(piece)
+            # Only what goes to a disk is worth a thread.
+            await asyncio.to_thread(kept.write, piece) if size > _MEMORY_BYTES else kept.write(piece)
+            scanner.feed(piece)
+            if scanner.found:
+                break
+    except BaseException:
+        kept.close()
+        raise
+    form = FormUpload(kept, scanner, request.content_length)
+    form.attach(pieces, whole=request.content.at_eof())
+    return form
+
+
+def _boundary(request: web.BaseRequest) -> bytes:
+    found = _BOUNDARY.search(request.headers.get("Content-Type", ""))
+    if found is None:
+        raise RequestError(Reason.INVALID_REQUEST, "the form's Content-Type names no boundary")
+    return (found[1] or found[2]).encode("utf-8", "surrogateescape")
+
+
+def read_urlencoded_model(body: bytes) -> str | None:
+    """The first ``model`` of an ``application/x-www-form-urlencoded`` body; None where it has none."""
+    for pair in body.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if unquote_plus(name.decode("latin-1")) == "model":
+            return unquote_plus(value.decode("latin-1")) or None
+    return None
+
+
+def rename_urlencoded(body: bytes, model: str) -> bytes:
+    """The body with each ``model`` field's value replaced; all other bytes stay."""
+    pairs = body.split(b"&")
+    for index, pair in enumerate(pairs):
+        name, _, _ = pair.partition(b"=")
+        if unquote_plus(name.decode("latin-1")) == "model":
+            pairs[index] = name + b"=" + quote_plus(model).encode()
+    return b"&".join(pairs)

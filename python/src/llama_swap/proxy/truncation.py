@@ -1,0 +1,104 @@
+"""How an answer is ended whose upstream died in the middle, so that no client takes it for a whole one.
+
+The rule: never a clean end.
+
+- ``text/event-stream`` without Content-Encoding: what is missing of a torn chunk is filled with newlines (blank lines
+  mean nothing in an event stream), then one ``data: {"error": {...}}`` event follows in a chunk of its own, then the
+  connection is closed *without* the last chunk. openai-python raises the event as an APIError; a client that knows
+  nothing of error events sees an incomplete chunked body. Only where the end of the connection is the end of the body
+  (HTTP/1.0) does the framing demand that what follows the event looks clean.
+- Anything else, and event streams whose framing cannot be resumed: closed short of its length or last chunk; where
+  nothing but the end of the connection delimits the body, by a reset.
+"""
+
+import asyncio
+import socket
+import struct
+
+import httptools
+import msgspec
+from aiohttp import HttpVersion11, web
+
+from llama_swap.proxy.answer import AnswerHead, Framing
+from llama_swap.proxy.headers import is_event_stream
+
+_FLUSH_SECONDS = 30.0
+_FILL_LIMIT_BYTES = 64 * 1024
+_LAST_CHUNK = b"0\r\n\r\n"
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def error_event(message: str) -> bytes:
+    """The SSE event that says why a stream ends; the blank line before it ends whatever line was torn."""
+    error = {"message": message, "type": "server_error", "param": None, "code": "upstream_died"}
+    return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
+
+
+def missing_of_chunk(head: AnswerHead) -> int | None:
+    """How many content bytes the last, torn chunk lacks; 0 between two chunks, None where that cannot be told.
+
+    The parser knows but does not say, so it is asked by feeding it: at a chunk boundary, and only there, the last
+    chunk completes the message; inside a chunk bytes are swallowed until the CRLF after it is due. Its state is spent
+    afterwards.
+    """
+    if head.complete:
+        return None
+    try:
+        head.parser.feed_data(_LAST_CHUNK)
+    except httptools.HttpParserError:
+        return None
+    if head.complete:
+        # Without a CRLF before it, `0` may have ended a torn size or a torn trailer.
+        return 0 if head.last_read.endswith(b"\r\n") or not head.last_read else None
+    for missing in range(len(_LAST_CHUNK), _FILL_LIMIT_BYTES):
+        try:
+            head.parser.feed_data(b"\n")
+        except httptools.HttpParserError:
+            return missing
+    return None
+
+
+def _event_bytes(head: AnswerHead, event: bytes, *, modern: bool) -> bytes:
+    """The event as it can follow what the client has, or ``b""`` where it cannot."""
+    chunk = b"%x\r\n%b\r\n" % (len(event), event)
+    if head.framing is Framing.UNTIL_CLOSE:
+        return chunk if modern else event
+    if head.framing is not Framing.CHUNKED:
+        return b""
+    if not modern:
+        return event
+    missing = missing_of_chunk(head)
+    if missing is None:
+        return b""
+    return (b"\n" * missing + b"\r\n" if missing else b"") + chunk
+
+
+def _takes_events(head: AnswerHead) -> bool:
+    return is_event_stream(head.headers) and not any(
+        name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in head.headers
+    )
+
+
+def end_cut_short(request: web.BaseRequest, head: AnswerHead, message: str) -> None:
+    """End an answer that lacks its end, and the client's connection with it."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return
+    modern = request.version >= HttpVersion11
+    event = _event_bytes(head, error_event(message), modern=modern) if _takes_events(head) else b""
+    if event:
+        transport.write(event)
+    elif not modern and head.framing is not Framing.LENGTH:
+        reset(transport)
+        return
+    transport.close()
+    # A client that has stopped reading must not keep the rest in memory for ever.
+    asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close a connection so that the other side sees an error instead of an end of file."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
