@@ -308,7 +308,9 @@ class TestMistakes:
         """Each case of cases.nix brings exactly its messages."""
         got = nix.evaluate(f"""
           lib.mapAttrs (_: case:
-            let inherit (import {ROOT}/tests/nix/stub/evaluate.nix {{ inherit lib pkgs; }} [ case.module ]) config; in {{
+            let
+              inherit (import {ROOT}/tests/nix/stub/evaluate.nix {{ inherit lib pkgs; }} [ case.module ]) config;
+            in {{
               inherit (case) assertions warnings;
               failing = map (entry: entry.message) (lib.filter (entry: !entry.assertion) config.assertions);
               warned = config.warnings;
