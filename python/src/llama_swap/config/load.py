@@ -84,10 +84,12 @@ def _check(root: Table, env: Mapping[str, str], *, allow_missing_env: bool) -> _
 
 def _without_consequences(findings: Iterable[Finding], problems: Sequence[Problem]) -> list[Finding]:
     """The findings that do not only follow from something else that is wrong."""
+    wrong = {problem.key for problem in problems}
     return [
         finding
         for finding in findings
-        if not any(_is_below(problem.key, path) for problem in problems for path in (finding.path, *finding.needs))
+        if not any(render_key(finding.path[:length]) in wrong for length in range(1, len(finding.path) + 1))
+        and not any(_is_below(key, need) for need in finding.needs for key in wrong)
     ]
 
 
