@@ -106,8 +106,11 @@ class Fake:
             self.exit(9)
 
     def fork_grandchild(self, kind):
-        """A process that does nothing; it keeps our pipes open and, like us, may ignore SIGTERM."""
+        """A process that does nothing, keeps our pipes open and, like us, may ignore SIGTERM; returns when it runs."""
+        there, runs = os.pipe()
         if os.fork():
+            os.close(runs)
+            os.read(there, 1)
             return
         if kind != "group":
             os.setsid()
@@ -115,6 +118,7 @@ class Fake:
             os._exit(0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN if self.flags.ignore_sigterm else signal.SIG_DFL)
         self.journal("grandchild", kind=kind)
+        os.write(runs, b"1")
         while True:
             signal.pause()
 

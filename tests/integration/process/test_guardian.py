@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def delegated():
     tops = [Path(fields[4]) for fields in mounts if fields[fields.index("-") + 1] == "cgroup2" and "rw" in fields[5]]
     if not tops or os.geteuid() != 0:
         pytest.skip("no writable cgroup v2 here")
-    folder = tops[0] / f"llama-swap-test-{os.getpid()}.service"
+    folder = tops[0] / f"llama-swap-test-{secrets.token_hex(4)}.service"
     try:
         folder.mkdir()
         os.setxattr(folder, "user.delegate", b"1")
@@ -118,6 +119,9 @@ def delegated():
         pytest.skip(f"no cgroup can be made here: {error}")
     yield folder
     (folder / "cgroup.kill").write_text("1")
+    end = time.monotonic() + 5
+    while "populated 1" in (folder / "cgroup.events").read_text() and time.monotonic() < end:
+        pass  # a moment: everybody in it has been killed
     for path, _, _ in os.walk(folder, topdown=False):
         Path(path).rmdir()
 

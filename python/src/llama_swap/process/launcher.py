@@ -1,6 +1,9 @@
 """What all children share: where they are started from, who guards them, who reaps what they leave behind."""
 
+import asyncio
+import functools
 import itertools
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +13,7 @@ from llama_swap.process.cgroup import Cgroup, CgroupRoot, enter_delegated_root, 
 from llama_swap.process.child import ChildProcess, OnOutput
 from llama_swap.process.guardian import Guardian, Ward
 from llama_swap.process.orphans import OrphanReaper
-from llama_swap.process.procfs import read_stat
+from llama_swap.process.procfs import children_of, read_stat
 from llama_swap.process.spawn import Spawned, spawn
 from llama_swap.process.spec import LaunchFailed, LaunchSpec
 from llama_swap.process.subreaper import adopt_orphans
@@ -28,6 +31,7 @@ class Launcher:
         self._cgroups = cgroups
         self._token = secrets.token_hex(8)
         self._numbers = itertools.count(1)
+        self._turn = asyncio.Lock()  # one launch at a time where new processes have to be told apart
         self._guardian = Guardian(self._token)
         self._children: dict[ChildProcess, Ward] = {}
         self._orphans = OrphanReaper(self._trees, self._waited_for)
@@ -54,10 +58,25 @@ class Launcher:
         Raises:
             LaunchFailed: it cannot be executed.
         """
+        self._watch_over(spec)
+        if self._cgroups is None:
+            return self._start(spec, on_output)
+        async with self._turn:
+            not_its = children_of(os.getpid())
+            child = self._start(spec, on_output)
+            enter = functools.partial(child.tree.enter_cgroup, not_ours=not_its)
+            try:
+                # The kernel moves a process after a grace period of 10 ms and more, which the loop need not wait for.
+                await asyncio.get_running_loop().run_in_executor(None, enter)
+            except asyncio.CancelledError:
+                child.kill()
+                raise
+        return child
+
+    def _start(self, spec: LaunchSpec, on_output: OnOutput) -> ChildProcess:
         number = next(self._numbers)
         token = f"{self._token}.{number}."
         environment = marked(spec.env, token)
-        self._watch_over(spec)
         main = spawn(spec.argv, environment)
         cgroup = self._cgroups.create(spec.model, number) if self._cgroups else None
         tree = ProcessTree(main.pid, token, cgroup)
@@ -76,7 +95,6 @@ class Launcher:
             raise _failure(spec, error) from error
         self._children[child] = _ward(main, cgroup)
         self._guardian.protect(self._children.values())
-        tree.enter_cgroup()
         return child
 
     async def close(self) -> None:

@@ -88,6 +88,15 @@ def environ_holds(pid: int, variable: str, token: str) -> bool:
     return any(entry.startswith(name) and token.encode() in entry for entry in entries)
 
 
+def cgroup_of(pid: int) -> str:
+    """The path of its cgroup v2 group as the kernel writes it, empty when there is none."""
+    with suppress(OSError):
+        for line in (PROC / str(pid) / "cgroup").read_text().splitlines():
+            if line.startswith("0::"):
+                return line[3:]
+    return ""
+
+
 def program_of(pid: int) -> str:
     """The program as it was called, without its arguments, which may hold secrets."""
     with suppress(OSError):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from llama_swap.process.cgroup import Cgroup
-from llama_swap.process.procfs import ProcessStat, children_of, environ_holds, read_stat
+from llama_swap.process.procfs import ProcessStat, cgroup_of, children_of, environ_holds, read_stat
 
 MARK_VARIABLE = "LLAMA_SWAP_INSTANCE"
 
@@ -54,11 +54,18 @@ class ProcessTree:
                     os.waitpid(stat.pid, os.WNOHANG)
         return running
 
-    def enter_cgroup(self) -> None:
-        """Moves all members into the cgroup: the child may have started others before it was moved itself."""
+    def enter_cgroup(self, *, not_ours: Collection[int]) -> None:
+        """Moves all members into the cgroup, and those that the child has started before it was moved itself.
+
+        CLONE_INTO_CGROUP would leave no such moment, but subprocess cannot do it. A process of that moment descends
+        from the child, or has already become an orphan, and so a new child of ours in the group that we are in.
+
+        Args:
+            not_ours: our children from before the launch.
+        """
         moved: set[int] = set()
-        while self._cgroup and (new := {stat.pid for stat in self.members()} - moved):
-            for pid in new:
+        while self._cgroup and (new := {stat.pid for stat in self.members()} | _newcomers(not_ours)) - moved:
+            for pid in new - moved:
                 self._cgroup.add(pid)
             moved |= new
 
@@ -79,6 +86,13 @@ class ProcessTree:
             or (stat.pid, stat.start_ticks) in self._seen
             or environ_holds(stat.pid, MARK_VARIABLE, self._token)
         )
+
+
+def _newcomers(known: Collection[int]) -> set[int]:
+    """Our children in foreign sessions that are not known and that nobody has put into another cgroup."""
+    stats = [stat for pid in children_of(os.getpid()) if pid not in known and (stat := read_stat(pid))]
+    own_session, own_cgroup = os.getsid(0), cgroup_of(os.getpid())
+    return {stat.pid for stat in stats if stat.session != own_session and cgroup_of(stat.pid) == own_cgroup}
 
 
 def _add_with_descendants(found: dict[int, ProcessStat], pids: list[int]) -> None:
