@@ -17,6 +17,17 @@ class RejectReason(StrEnum):
     SHUTTING_DOWN = "shutting_down"
 
 
+class StopCause(StrEnum):
+    """Why an instance is stopped, as a word to count by; ``because`` says it in full."""
+
+    EVICTED = "evicted"
+    IDLE = "idle"
+    UNLOADED = "unloaded"
+    CONFIG_CHANGED = "config_changed"
+    START_FAILED = "start_failed"
+    SHUTDOWN = "shutdown"
+
+
 @dataclass(frozen=True, slots=True)
 class StartProcess:
     """Launch a model's process; answered by ProcessReady, ReadinessFailed or ProcessExited."""
@@ -28,11 +39,17 @@ class StartProcess:
 
 @dataclass(frozen=True, slots=True)
 class StopProcess:
-    """Ask an instance to end (``cmdStop`` or SIGTERM); answered by ProcessExited."""
+    """Ask an instance to end (``cmdStop`` or SIGTERM); answered by ProcessExited.
+
+    Attributes:
+        needed_by: the model that gets the place of an evicted one, else "".
+    """
 
     instance_id: int
     model: str
     because: str
+    cause: StopCause = StopCause.UNLOADED
+    needed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from llama_swap.scheduler import refusals
+from llama_swap.scheduler.commands import StopCause
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
@@ -54,7 +55,7 @@ def _note_rare(state: State, event: Event, now: float) -> None:
 def fail_start(state: State, instance: Instance, detail: str, output_tail: tuple[str, ...], now: float) -> None:
     """Record that an instance never became ready: it must go and its waiters are to be told why."""
     dismissal = refusals.start_failed(instance.model, detail, output_tail)
-    instance.doom = dismissal.because
+    instance.doom, instance.doom_cause = dismissal.because, StopCause.START_FAILED
     state.dismissals[instance.model] = dismissal
     _count_failure(state, instance, detail, now)
 
@@ -113,7 +114,7 @@ def _note_exit(state: State, instance_id: int, detail: str, output_tail: tuple[s
 def _note_unload(state: State, model: str | None) -> None:
     for instance in state.instances.values():
         if model in (None, instance.model):
-            instance.doom = f"unload of {model or 'all models'} requested"
+            instance.doom, instance.doom_cause = f"unload of {model or 'all models'} requested", StopCause.UNLOADED
             if instance.phase is Phase.STARTING:
                 state.dismissals[instance.model] = refusals.unloaded_while_loading(instance.model)
     if model is not None and model in state.queue:
@@ -142,6 +143,6 @@ def _note_shutdown(state: State, now: float) -> None:
     if state.closing_since is None:
         state.closing_since = now
     for instance in state.instances.values():
-        instance.doom = "the service is shutting down"
+        instance.doom, instance.doom_cause = "the service is shutting down", StopCause.SHUTDOWN
     for model in state.queue:
         state.dismissals[model] = refusals.shutting_down(model)

@@ -6,7 +6,7 @@ command: the state is settled.
 """
 
 from llama_swap.scheduler import refusals
-from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, StartProcess, StopProcess
+from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, StartProcess, StopCause, StopProcess
 from llama_swap.scheduler.deadline import calm_until
 from llama_swap.scheduler.facts import fail_start
 from llama_swap.scheduler.policy.queue import Rank
@@ -123,24 +123,30 @@ def _retire(state: State, commands: list[Command], now: float) -> None:
             continue
         unload_at = instance.unload_at
         if instance.doom is not None:
-            _stop(state, instance, instance.doom, commands, now)
+            _stop(state, _ending(instance, instance.doom, instance.doom_cause), commands, now)
         elif not state.is_current(instance):
             _retire_outdated(state, instance, commands, now)
         elif unload_at is not None and unload_at <= now and instance.model not in state.queue:
-            _stop(state, instance, f"idle for {instance.spec.ttl_seconds:g} s (ttl)", commands, now)
+            because = f"idle for {instance.spec.ttl_seconds:g} s (ttl)"
+            _stop(state, _ending(instance, because, StopCause.IDLE), commands, now)
 
 
 def _retire_outdated(state: State, instance: Instance, commands: list[Command], now: float) -> None:
     because = f"the configuration of {instance.model} changed"
     if not instance.leases:
-        _stop(state, instance, because, commands, now)
+        _stop(state, _ending(instance, because, StopCause.CONFIG_CHANGED), commands, now)
     elif instance.phase is Phase.READY:
         state.move(instance, Phase.DRAINING, because, now)
 
 
-def _stop(state: State, instance: Instance, because: str, commands: list[Command], now: float) -> None:
-    state.move(instance, Phase.STOPPING, because, now)
-    commands.append(StopProcess(instance.instance_id, instance.model, because))
+def _ending(instance: Instance, because: str, cause: StopCause, needed_by: str = "") -> StopProcess:
+    return StopProcess(instance.instance_id, instance.model, because, cause, needed_by)
+
+
+def _stop(state: State, command: StopProcess, commands: list[Command], now: float) -> None:
+    instance = state.instances[command.model]
+    state.move(instance, Phase.STOPPING, command.because, now)
+    commands.append(command)
     if not instance.spec.stop_grace_seconds:
         _kill(instance, commands, now)
 
@@ -177,7 +183,7 @@ def _occupant(state: State, instance: Instance) -> Occupant:
     head = state.first_waiter(model)
     if instance.phase is Phase.STOPPING:
         return Occupant(model, Use.LEAVING)
-    if head is None or not state.is_current(instance):
+    if head is None:
         return Occupant(model, Use.SERVING if instance.leases else Use.IDLE)
     if instance.phase is Phase.STARTING:
         return Occupant(model, Use.LOADING)
@@ -221,7 +227,8 @@ def _seat(state: State, placement: Placement, commands: list[Command], now: floa
             instance = state.instances[victim]
             if instance.phase is not Phase.STOPPING:
                 idle = f"nobody waits for {victim}" if instance.phase is Phase.STARTING else f"{victim} is idle"
-                _stop(state, instance, f"{model} needs the place of {victim}; {idle}", commands, now)
+                because = f"{model} needs the place of {victim}; {idle}"
+                _stop(state, _ending(instance, because, StopCause.EVICTED, model), commands, now)
     elif placement.step is Step.DRAIN:
         waited = state.spec.limits.max_wait_seconds
         for victim in placement.in_the_way:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from llama_swap.scheduler.commands import RejectReason
+from llama_swap.scheduler.commands import RejectReason, StopCause
 from llama_swap.scheduler.policy.group import GroupPolicy
 from llama_swap.scheduler.policy.queue import Rank, rank
 from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
@@ -91,6 +91,7 @@ class Instance:
     leases: set[int] = field(default_factory=set)
     served: int = 0
     doom: str | None = None
+    doom_cause: StopCause = StopCause.UNLOADED
     killed_at: float | None = None
 
     @property
