@@ -123,6 +123,10 @@ class World(RuleBasedStateMachine):
                 assert instance_id not in self.asked, "stopped twice"
                 if "needs the place" in because or "ttl" in because:
                     assert instance_id not in self.served.values(), "evicted under a lease"
+                if "needs the place" in because and instance_id not in self.was_ready:
+                    assert not any(m == model for m, _ in self.waiting.values()), (
+                        "a load that somebody waits for is lost"
+                    )
                 self.asked[instance_id] = because
             case KillProcess(instance_id):
                 assert instance_id in self.asked

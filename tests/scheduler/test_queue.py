@@ -98,3 +98,11 @@ def test_before_that_the_machine_is_not_kept_idle(play):
     groups = [GroupSpec("g", ("a", "b"), exclusive=False), GroupSpec("h", ("c", "d"), exclusive=False)]
     p = play("abcdx", groups).loaded("a").loaded("c").arrives(1, "a").expect("grant 1").arrives(2, "x")
     p.at(1).arrives(3, "d").expect("stop c").exits("c").expect("start d")
+
+
+def test_a_drain_passed_on_serves_those_between(play):
+    """When the first claimant leaves, a draining model serves who comes before the next one, and nobody else."""
+    p = play({"a": {"priority": 5}, "b": {}, "c": {}}).loaded("a").arrives(1, "a").expect("grant 1").arrives(2, "b")
+    p.wakes(10).at(20).arrives(3, "c").at(55).arrives(4, "a").at(75).arrives(5, "a").goes(2).expect("grant 4")
+    assert p.phase("a") == "draining"
+    p.goes(1).goes(4).expect("stop a").exits("a").expect("start c")

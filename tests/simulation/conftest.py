@@ -223,6 +223,16 @@ def simulate(kind, workload, *, max_wait_seconds=10.0, groups=(), seed=7):
     return Simulation(Scheduler(rules) if kind == "ours" else NaiveScheduler(rules), jobs).run()
 
 
+@pytest.fixture(scope="session")
+def simulate_jobs():
+    """``simulate_jobs(jobs, spec)``: the scores of the real scheduler on any jobs; see ``Job``, ``spec``."""
+
+    def run(jobs, **keys):
+        return Simulation(Scheduler(spec(**keys)), sorted((Job(*job) for job in jobs), key=lambda job: job.at)).run()
+
+    return run
+
+
 @pytest.fixture(name="simulate")
 def _simulate():
     """``simulate(kind, workload, ...)``: the scores of a run."""

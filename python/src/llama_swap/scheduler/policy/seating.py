@@ -2,7 +2,7 @@
 
 Candidates are taken in the order of the queue. One whose way is free starts. One whose way holds only idle or leaving
 models evicts them, all or none. One that is overdue drains what is in its way. Evicting and draining *claim* the
-models concerned: a later candidate that needs one of them, or could not run beside the claimant, waits. One that
+models concerned: a later candidate that needs one of them, or would have to leave for the claimant, waits. One that
 waits without a claim holds nobody back, so the machine is not idle while a stream is finished.
 """
 
@@ -126,8 +126,5 @@ def _judge(
 
 
 def _collides(model: str, in_the_way: tuple[str, ...], claim: Placement, policy: Policy) -> bool:
-    return (
-        not set(in_the_way).isdisjoint(claim.in_the_way)
-        or bool(policy.victims(claim.model, (model,)))
-        or bool(policy.victims(model, (claim.model,)))
-    )
+    overlaps = not set(in_the_way).isdisjoint(claim.in_the_way)
+    return overlaps or bool(policy.victims(claim.model, (model,)))
