@@ -18,6 +18,7 @@ class Reason(StrEnum):
     CROSS_SITE = "cross_site"
     HOST_UNKNOWN = "host_unknown"
     NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_LOADED = "not_loaded"
     CONCURRENCY_LIMIT = "concurrency_limit"
     QUEUE_FULL = "queue_full"

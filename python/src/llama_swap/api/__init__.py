@@ -1,1 +1,23 @@
-"""Inbound HTTP: thin aiohttp handlers."""
+"""Inbound HTTP: thin aiohttp handlers, one module a family, one table of errors."""
+
+from aiohttp import web
+
+from llama_swap.api import control, logs, models, openai, ui, upstream
+from llama_swap.api.guard import guard
+from llama_swap.api.site import SITE, Site
+
+__all__ = ["build_application"]
+
+
+def build_application(site: Site) -> web.Application:
+    """All routes of the service behind the guard."""
+    # Bodies are read by the data plane under its own limit.
+    application = web.Application(middlewares=[guard], client_max_size=0)
+    application[SITE] = site
+    application.add_routes(openai.routes())
+    application.add_routes(models.routes())
+    application.add_routes(control.routes())
+    application.add_routes(logs.routes(site.hub, lambda name: name in site.config.models))
+    application.add_routes(ui.routes())
+    application.add_routes(upstream.routes())
+    return application

@@ -39,27 +39,28 @@ def _look(sources: Sequence[Path]) -> _Look:
 
 
 async def watch_changes(
-    find_sources: Callable[[], Sequence[Path]], *, interval_seconds: float = 1.0
+    find_sources: Callable[[], Sequence[Path]],
+    loaded_digest: Callable[[], str],
+    *,
+    interval_seconds: float = 1.0,
 ) -> AsyncIterator[None]:
-    """Yield after each change of content, once it has been quiet for one interval; waits while nothing is there.
+    """Yield when the content differs from what was loaded and has been quiet for one interval.
 
     Args:
         find_sources: the files of the configuration as they are now (a directory may gain some).
+        loaded_digest: :func:`content_digest` of what was loaded last, successfully or not; an edit between the load and
+            the first look is noticed too.
         interval_seconds: between two looks; also the quiet time that a burst of edits must end with.
     """
-    sources = find_sources()
-    known, before = content_digest(sources), _look(sources)
-    pending = False
+    before: _Look = ()
+    settled: _Look = ()
     while True:
-        await asyncio.sleep(interval_seconds)
         sources = find_sources()
         now = _look(sources)
         if now != before:
-            before, pending = now, True
-            continue
-        if pending and any(now):
-            pending = False
-            digest = content_digest(sources)
-            if digest != known:
-                known = digest
+            before = now
+        elif now != settled and any(now):
+            settled = now
+            if content_digest(sources) != loaded_digest():
                 yield
+        await asyncio.sleep(interval_seconds)

@@ -1,0 +1,63 @@
+"""API keys: where a request carries one, and whether it is one of ours (llama-swap order: Basic, Bearer, x-api-key)."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llama_swap.errors import Reason, RequestError
+
+# With `apiKeys` these carry a key of ours; it is nobody else's business (llama-swap forwards them).
+CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key"})
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key that a request carries.
+
+    Attributes:
+        ambient: the browser may have added it by itself (Basic), so it does not prove intent.
+    """
+
+    key: str
+    ambient: bool
+
+
+def read_credential(headers: Mapping[str, str]) -> Credential | None:
+    """The key of a request: the password of Basic, else Bearer, else ``x-api-key``."""
+    scheme, _, value = headers.get("Authorization", "").strip().partition(" ")
+    match scheme.lower():
+        case "basic":
+            return _basic_password(value.strip())
+        case "bearer":
+            return Credential(value.strip(), ambient=False)
+        case _:
+            key = headers.get("x-api-key")
+            return Credential(key.strip(), ambient=False) if key else None
+
+
+def _basic_password(value: str) -> Credential | None:
+    try:
+        decoded = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    _, _, password = decoded.partition(":")
+    return Credential(password, ambient=True)
+
+
+def require_key(headers: Mapping[str, str], api_keys: Sequence[str]) -> Credential | None:
+    """The valid credential of a request, None when no keys are configured; raises RequestError UNAUTHORIZED."""
+    if not api_keys:
+        return None
+    credential = read_credential(headers)
+    if credential is None or not _is_one_of(credential.key, api_keys):
+        raise RequestError(Reason.UNAUTHORIZED, "unauthorized: invalid or missing API key")
+    return credential
+
+
+def _is_one_of(key: str, api_keys: Sequence[str]) -> bool:
+    """Compare with every key in constant time, so that time tells nothing about any of them."""
+    given = key.encode()
+    matches = [hmac.compare_digest(given, candidate.encode()) for candidate in api_keys]
+    return any(matches)

@@ -1,0 +1,79 @@
+"""Requests from browsers: known host names against DNS rebinding, no changes of state from other sites.
+
+A request with ``Origin`` or ``Sec-Fetch-*`` comes from a browser (Fetch standard, section 3.2; Fetch Metadata).
+Programs send neither, so none of this concerns them.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from llama_swap.errors import Reason, RequestError
+
+_MARKS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
+_LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
+
+
+def machine_names() -> frozenset[str]:
+    """The names under which this machine is reached in its own network, lower case."""
+    name = socket.gethostname().lower().rstrip(".")
+    short = name.partition(".")[0]
+    return frozenset({name, short, f"{short}.local", f"{short}.lan", f"{short}.home.arpa"})
+
+
+def check_browser(
+    headers: Mapping[str, str], *, known_names: frozenset[str], allowed_hosts: Sequence[str], changes_state: bool
+) -> None:
+    """Raise RequestError when a browser sent this request under a strange host name, or for another site.
+
+    Args:
+        headers: of the request.
+        known_names: names of this machine (:func:`machine_names`).
+        allowed_hosts: ``allowedHosts`` of the configuration.
+        changes_state: the request may start, stop or change something.
+    """
+    if not any(mark in headers for mark in _MARKS):
+        return
+    names = known_names | {host.lower() for host in allowed_hosts}
+    host = _host_name(headers.get("Host", ""))
+    if not (_is_address(host) or _is_known(host, names)):
+        rule = "browsers may use an IP address, localhost, this machine's name or a name in allowedHosts"
+        raise RequestError(Reason.HOST_UNKNOWN, f"host {host!r} is not known here: {rule}")
+    if changes_state and _is_cross_site(headers, host, names):
+        origin = headers.get("Origin", "unknown")
+        fix = "add its host to allowedHosts if it is yours"
+        raise RequestError(Reason.CROSS_SITE, f"a page of another site ({origin}) may not do this: {fix}")
+
+
+def _is_cross_site(headers: Mapping[str, str], host: str, names: frozenset[str]) -> bool:
+    origin = headers.get("Origin")
+    if origin is None:
+        return headers.get("Sec-Fetch-Site", "none") == "cross-site"
+    name = _host_name(urlsplit(origin).netloc)
+    # An origin that is some other IP address may be anybody's web server.
+    return not name or (name != host and not _is_loopback(name) and not _is_known(name, names))
+
+
+def _host_name(netloc: str) -> str:
+    """Host without port, lower case, without brackets and trailing dot; empty when it cannot be one."""
+    try:
+        return (urlsplit(f"//{netloc}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return _is_known(host, frozenset()) or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_known(host: str, names: frozenset[str]) -> bool:
+    return host in _LOCAL_NAMES or host.endswith(".localhost") or host in names

@@ -1,0 +1,114 @@
+"""Routes that name their model: OpenAI's, Anthropic's and llama.cpp's (llama-swap v250, model routes)."""
+
+import contextlib
+
+from aiohttp import web
+
+from llama_swap.api.names import find_model
+from llama_swap.api.relay import raw_target, relay
+from llama_swap.api.site import site_of, visit_of
+from llama_swap.config import Model
+from llama_swap.proxy.body import BodyRules, apply_rules, read_body, read_model
+from llama_swap.proxy.multipart import read_form, read_urlencoded_model, rename_urlencoded
+
+JSON_ROUTES = (
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/completions",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/embeddings",
+    "/reranking",
+    "/rerank",
+    "/v1/rerank",
+    "/v1/reranking",
+    "/infill",
+    "/completion",
+    "/v1/audio/speech",
+    "/v1/audio/voices",
+    "/v1/images/generations",
+    "/sdapi/v1/txt2img",
+    "/sdapi/v1/img2img",
+    "/audioapi/v1/tasks/run",
+    "/v/chat/completions",
+    "/v/responses",
+    "/v/completions",
+    "/v/messages",
+    "/v/messages/count_tokens",
+    "/v/embeddings",
+    "/v/rerank",
+    "/v/reranking",
+)
+FORM_ROUTES = ("/v1/audio/transcriptions", "/v1/images/edits")
+QUERY_ROUTES = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
+
+# llama-swap's own prefixes, which no upstream knows.
+_OWN_PREFIXES = ("/audioapi", "/v/")
+
+
+def upstream_target(target: str) -> str:
+    """Path and query as the upstream knows them: ``/v/x`` is ``/x``, ``/audioapi/v1/x`` is ``/v1/x``."""
+    if target.startswith("/audioapi/"):
+        return target.removeprefix("/audioapi")
+    if target.startswith("/v/"):
+        return target.removeprefix("/v")
+    return target
+
+
+def body_rules(model: Model, requested: str) -> BodyRules:
+    """What the configuration changes in a body; setParamsByID goes by the name the client used."""
+    filters = model.filters
+    return BodyRules(
+        use_model_name=model.use_model_name or None,
+        strip_params=filters.strip_params,
+        set_params=filters.set_params,
+        requested_params=filters.set_params_by_id.get(requested, {}),
+    )
+
+
+async def infer(request: web.Request) -> web.StreamResponse:
+    """A POST whose model stands in its JSON body, or in a form.
+
+    JSON is recognised by how it begins, not by its content type: ``curl -d`` calls everything a form.
+    """
+    if request.content_type == "multipart/form-data":
+        return await _infer_multipart(request)
+    site, visit = site_of(request), visit_of(request)
+    body = await read_body(request, limit_bytes=site.config.max_body_bytes)
+    visit.exchange.request_bytes = len(body)
+    if request.content_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
+        return await _infer_urlencoded(request, body)
+    model = find_model(site.config, read_model(body).name, visit)
+    body = apply_rules(body, body_rules(model, visit.requested))
+    return await relay(request, model, target=upstream_target(raw_target(request)), body=body)
+
+
+async def _infer_urlencoded(request: web.Request, body: bytes) -> web.StreamResponse:
+    name = read_urlencoded_model(body) or request.query.get("model")
+    model = find_model(site_of(request).config, name, visit_of(request))
+    if model.use_model_name:
+        body = rename_urlencoded(body, model.use_model_name)
+    return await relay(request, model, target=upstream_target(raw_target(request)), body=body)
+
+
+async def _infer_multipart(request: web.Request) -> web.StreamResponse:
+    """An upload: read up to its ``model`` field, the file passes from socket to socket."""
+    site = site_of(request)
+    form = await read_form(request, limit_bytes=site.config.max_body_bytes)
+    with contextlib.closing(form):
+        model = find_model(site.config, form.model, visit_of(request))
+        if model.use_model_name:
+            form.rename(model.use_model_name)
+        return await relay(request, model, target=upstream_target(raw_target(request)), body=form)
+
+
+async def infer_by_query(request: web.Request) -> web.StreamResponse:
+    """A GET whose model stands in ``?model=``."""
+    model = find_model(site_of(request).config, request.query.get("model"), visit_of(request))
+    return await relay(request, model, target=upstream_target(raw_target(request)), body=None)
+
+
+def routes() -> list[web.RouteDef]:
+    """Every model route."""
+    table: list[web.RouteDef] = [web.post(path, infer) for path in (*JSON_ROUTES, *FORM_ROUTES)]
+    return table + [web.get(path, infer_by_query) for path in QUERY_ROUTES]

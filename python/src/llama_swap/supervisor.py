@@ -1,0 +1,380 @@
+"""The imperative shell: performs what the scheduler decides and tells it what happened.
+
+One inbox, one consumer: whoever tells an event drains the inbox, so a request for a ready model has its lease before
+``acquire`` first awaits. Nothing here decides; nothing else calls the scheduler. Only the task group of :meth:`run`
+spawns tasks.
+"""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from llama_swap.config import Config, Model, PortBook, port_is_free
+from llama_swap.errors import Reason, RequestError
+from llama_swap.process import ExitReport, LaunchFailed, LaunchSpec, NotReady
+from llama_swap.proxy.upstream import Upstream, UpstreamTimeouts
+from llama_swap.scheduler import commands, events
+from llama_swap.scheduler.machine import Scheduler
+from llama_swap.scheduler.snapshot import Snapshot
+from llama_swap.scheduler.story import StoryEntry
+
+OnOutput = Callable[[str, bytes], None]
+
+
+class RunningProcess(Protocol):
+    """What the supervisor needs of a child process (:class:`llama_swap.process.ChildProcess`)."""
+
+    @property
+    def pid(self) -> int:
+        """The process ID of the command itself."""
+
+    async def wait_ready(self) -> None:
+        """Return when the readiness probe succeeds; raises NotReady when it never can."""
+
+    async def wait_exit(self) -> ExitReport:
+        """Return when the process and everything it started are gone."""
+
+    def terminate(self) -> None:
+        """Ask it to end (``cmdStop`` or SIGTERM)."""
+
+    def kill(self) -> None:
+        """End it and everything it started at once."""
+
+
+class StartsProcesses(Protocol):
+    """What the supervisor needs of a launcher (:class:`llama_swap.process.Launcher`)."""
+
+    async def launch(self, spec: LaunchSpec, *, on_output: OnOutput) -> RunningProcess:
+        """Start the command; raises LaunchFailed."""
+
+
+class Observer(Protocol):
+    """Who is told what the supervisor does: the logs and the service manager's status line."""
+
+    def decided(self, command: commands.Command) -> None:
+        """One decision of the scheduler is about to be performed."""
+
+    def output(self, model: str, stream: str, line: bytes) -> None:
+        """A model's process wrote a line."""
+
+    def changed(self, snapshot: Snapshot) -> None:
+        """The set of instances or their phases changed."""
+
+    def beat(self) -> None:
+        """The supervisor's loop is alive."""
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """One run of a model's process: what the scheduler's instance ID stands for in this process."""
+
+    instance_id: int
+    model: Model
+    upstream: Upstream
+    started_at: float
+    process: RunningProcess | None = None
+    ready_at: float | None = None
+    stop_asked: bool = False
+    kill_asked: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """The right to use an instance, held until the body of the answer is done.
+
+    Attributes:
+        served: set by the holder once the upstream answered.
+        arrived_at, granted_at: monotonic seconds.
+    """
+
+    request_id: int
+    instance: Instance
+    arrived_at: float
+    granted_at: float
+    served: bool = False
+
+    @property
+    def load_seconds(self) -> float:
+        """How much of the wait was the model's own start."""
+        ready_at = self.instance.ready_at or self.granted_at
+        return max(0.0, min(ready_at, self.granted_at) - max(self.instance.started_at, self.arrived_at))
+
+    @property
+    def queue_seconds(self) -> float:
+        """How much of the wait was for other models to leave."""
+        return max(0.0, self.granted_at - self.arrived_at - self.load_seconds)
+
+
+class Supervisor:
+    """Owns the scheduler, the processes and the configuration in force.
+
+    Args:
+        environment: what every process inherits; a model's ``env`` is added to it.
+        beat_seconds: how often to report life to the service manager; None is never.
+    """
+
+    def __init__(  # noqa: PLR0913 - everything it works with, given once by the composition root
+        self,
+        config: Config,
+        *,
+        launcher: StartsProcesses,
+        ports: PortBook,
+        observer: Observer,
+        environment: Mapping[str, str],
+        beat_seconds: float | None = None,
+    ) -> None:
+        self.config = config
+        self._launcher = launcher
+        self._ports = ports
+        self._observer = observer
+        self._environment = dict(environment)
+        self._beat_seconds = beat_seconds
+        self._scheduler = Scheduler(config.scheduler)
+        self._inbox: deque[events.Event] = deque()
+        self._draining_inbox = False
+        self._request_ids = itertools.count(1)
+        self._waiting: dict[int, tuple[float, asyncio.Future[Lease]]] = {}
+        self._instances: dict[int, Instance] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._failed: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- the loop -------------------------------------------------------------
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Work until cancelled; a bug in the scheduler ends it with that exception.
+
+        Args:
+            started: set once requests can be told.
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            started.set()
+            while True:
+                self._observer.beat()
+                await self._wait_failure_or_beat()
+
+    async def _wait_failure_or_beat(self) -> None:
+        assert self._failed is not None  # noqa: S101 - set by run(), the only caller
+        try:
+            await asyncio.wait_for(asyncio.shield(self._failed), self._beat_seconds)
+        except TimeoutError:
+            return
+
+    def _tell(self, event: events.Event) -> None:
+        """Put an event into the inbox and, unless that is already happening, drain it."""
+        self._inbox.append(event)
+        if self._draining_inbox:
+            return
+        self._draining_inbox = True
+        try:
+            while self._inbox:
+                self._step(self._inbox.popleft())
+        except Exception as bug:
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(bug)
+            raise
+        finally:
+            self._draining_inbox = False
+        self._arm_timer()
+
+    def _step(self, event: events.Event) -> None:
+        """The one iteration of the loop: one event in, its commands performed."""
+        now = time.monotonic()
+        changed = not isinstance(event, events.RequestArrived | events.RequestGone)
+        for command in self._scheduler.handle(event, now=now):
+            self._observer.decided(command)
+            changed |= not isinstance(command, commands.GrantLease | commands.RejectRequest)
+            self._perform(command, now)
+        if changed:
+            self._observer.changed(self._scheduler.snapshot(now=now))
+
+    def _arm_timer(self) -> None:
+        """Wake up for the scheduler's next deadline; an earlier wake-up only looks again."""
+        deadline = self._scheduler.next_deadline()
+        if deadline is None:
+            return
+        if self._timer is not None and not self._timer.cancelled():
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._deadline_reached)
+
+    def _deadline_reached(self) -> None:
+        self._timer = None
+        self._tell(events.DeadlineReached())
+
+    # -- performing commands --------------------------------------------------
+
+    def _perform(self, command: commands.Command, now: float) -> None:
+        match command:
+            case commands.GrantLease():
+                arrived_at, future = self._waiting.pop(command.request_id)
+                if not future.done():
+                    lease = Lease(command.request_id, self._instances[command.instance_id], arrived_at, now)
+                    future.set_result(lease)
+            case commands.RejectRequest():
+                _, future = self._waiting.pop(command.request_id)
+                if not future.done():
+                    future.set_exception(_refusal(command))
+            case commands.StartProcess():
+                self._start(command, now)
+            case commands.StopProcess():
+                self._stop(self._instances[command.instance_id])
+            case commands.KillProcess():
+                self._kill(self._instances[command.instance_id])
+
+    def _start(self, command: commands.StartProcess, now: float) -> None:
+        assert self._tasks is not None  # noqa: S101 - events are told only after run() has started
+        model = self._model_on_a_free_port(command.model)
+        upstream = Upstream(model.proxy, _upstream_timeouts(model))
+        instance = Instance(command.instance_id, model, upstream, started_at=now)
+        self._instances[command.instance_id] = instance
+        self._tasks.create_task(self._run_instance(instance), name=f"instance {command.instance_id}")
+
+    def _model_on_a_free_port(self, model_id: str) -> Model:
+        """The model as configured, moved to another port when somebody else took its own meanwhile."""
+        model = self.config.models[model_id]
+        if model.port is None:
+            return model
+        port = self._ports.port_for(model_id, self.config.start_port)
+        if not port_is_free(port):
+            port = self._ports.reassign(model_id, self.config.start_port)
+        return model if port == model.port else self.config.rebind(model_id, port)
+
+    def _stop(self, instance: Instance) -> None:
+        instance.stop_asked = True
+        if instance.process is not None:
+            instance.process.terminate()
+
+    def _kill(self, instance: Instance) -> None:
+        instance.kill_asked = True
+        if instance.process is not None:
+            instance.process.kill()
+
+    async def _run_instance(self, instance: Instance) -> None:
+        """The whole life of one instance; ends in exactly one ProcessExited."""
+        detail, tail = "", tuple[str, ...]()
+        try:
+            detail, tail = await self._launch_and_wait(instance)
+        except LaunchFailed as failure:
+            detail = str(failure)
+        finally:
+            instance.upstream.close()
+            del self._instances[instance.instance_id]
+            instance.gone.set()
+        self._tell(events.ProcessExited(instance.instance_id, detail, tail))
+
+    async def _launch_and_wait(self, instance: Instance) -> tuple[str, tuple[str, ...]]:
+        assert self._tasks is not None  # noqa: S101 - events are told only after run() has started
+
+        def on_output(stream: str, line: bytes) -> None:
+            self._observer.output(instance.model.id, stream, line)
+
+        process = await self._launcher.launch(_launch_spec(instance.model, self._environment), on_output=on_output)
+        instance.process = process
+        if instance.stop_asked:
+            process.terminate()
+        if instance.kill_asked:
+            process.kill()
+        readiness = self._tasks.create_task(self._watch_readiness(instance, process))
+        try:
+            report = await process.wait_exit()
+        finally:
+            readiness.cancel()
+        return report.detail, report.output_tail
+
+    async def _watch_readiness(self, instance: Instance, process: RunningProcess) -> None:
+        """Ends in one ProcessReady or ReadinessFailed, or is cancelled by the end of the process."""
+        try:
+            await process.wait_ready()
+        except NotReady as failure:
+            self._tell(events.ReadinessFailed(instance.instance_id, str(failure)))
+        else:
+            instance.ready_at = time.monotonic()
+            self._tell(events.ProcessReady(instance.instance_id))
+
+    # -- what the rest of the service asks for --------------------------------
+
+    @asynccontextmanager
+    async def lease(self, model_id: str) -> AsyncIterator[Lease]:
+        """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
+        request_id = next(self._request_ids)
+        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = (time.monotonic(), future)
+        lease: Lease | None = None
+        try:
+            self._tell(events.RequestArrived(request_id, model_id))
+            lease = await future
+            yield lease
+        finally:
+            self._waiting.pop(request_id, None)
+            self._tell(events.RequestGone(request_id, served=lease is not None and lease.served))
+
+    async def load(self, model_id: str) -> None:
+        """Return when the model is ready; raises RequestError when it cannot start."""
+        async with self.lease(model_id):
+            return
+
+    async def unload(self, model_id: str | None = None) -> None:
+        """Stop a model, or all of them, and return when their processes are gone."""
+        leaving = [i for i in self._instances.values() if model_id in (None, i.model.id)]
+        self._tell(events.UnloadRequested(model_id))
+        for instance in leaving:
+            await instance.gone.wait()
+
+    def apply(self, config: Config) -> None:
+        """Put a new configuration in force: unchanged models keep running with their requests."""
+        self.config = config
+        self._tell(events.ConfigChanged(config.scheduler))
+
+    async def shutdown(self) -> None:
+        """Refuse what waits, stop every process and return when all are gone."""
+        self._tell(events.ShutdownRequested())
+        while self._instances:
+            await next(iter(self._instances.values())).gone.wait()
+
+    def snapshot(self) -> Snapshot:
+        """What runs, what waits and why."""
+        return self._scheduler.snapshot(now=time.monotonic())
+
+    def story(self, model_id: str) -> list[StoryEntry]:
+        """The last events and decisions about a model, oldest first."""
+        return self._scheduler.story(model_id)
+
+    def instance_of(self, model_id: str) -> Instance | None:
+        """The living instance of a model, whatever its phase."""
+        return next((i for i in self._instances.values() if i.model.id == model_id), None)
+
+
+def _refusal(command: commands.RejectRequest) -> RequestError:
+    reason = Reason(command.reason.value)
+    return RequestError(reason, command.message, retry_after_seconds=command.retry_after_seconds)
+
+
+def _upstream_timeouts(model: Model) -> UpstreamTimeouts:
+    return UpstreamTimeouts(
+        connect=model.timeouts.connect_seconds,
+        response_header=model.timeouts.response_header_seconds,
+        tls_handshake=model.timeouts.tls_handshake_seconds,
+    )
+
+
+def _launch_spec(model: Model, environment: Mapping[str, str]) -> LaunchSpec:
+    env: dict[str, Any] = {**environment, **dict(model.env)}
+    return LaunchSpec(
+        model=model.id,
+        argv=model.argv,
+        env=env,
+        stop_argv=model.stop_argv,
+        base_url=model.proxy,
+        check_endpoint=model.check_endpoint,
+        owned_port=model.port,
+    )

@@ -1,0 +1,57 @@
+"""The table of errors and its three forms."""
+
+import json
+
+import pytest
+
+from llama_swap.api.errors import TABLE, error_response
+from llama_swap.errors import Reason, RequestError
+from llama_swap.scheduler.commands import RejectReason
+
+
+def test_every_reason_has_a_row():
+    """No error can be raised that the HTTP layer does not know."""
+    assert set(TABLE) == set(Reason)
+
+
+def test_every_refusal_of_the_scheduler_is_a_reason():
+    """The supervisor can translate whatever the core says."""
+    assert {reason.value for reason in RejectReason} <= {reason.value for reason in Reason}
+
+
+def test_json_envelope():
+    """By default the answer is the OpenAI envelope with llama-swap's mark."""
+    response = error_response(RequestError(Reason.MODEL_UNKNOWN, "no such model"))
+    assert response.status == 404
+    assert json.loads(response.body) == {
+        "src": "llama-swap",
+        "error": {"message": "no such model", "type": "invalid_request_error", "param": None, "code": "not_found"},
+    }
+
+
+def test_text_and_html_on_request():
+    """Accept chooses plain text or a page in which the message is escaped."""
+    error = RequestError(Reason.MODEL_UNKNOWN, "no <b>model</b>")
+    assert error_response(error, accept="text/plain").text.startswith("llama-swap: no <b>model</b>")
+    page = error_response(error, accept="text/html,*/*")
+    assert page.content_type == "text/html"
+    assert "no &lt;b&gt;model&lt;/b&gt;" in page.text
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(0.2, "1"), (1.0, "1"), (7.1, "8")])
+def test_retry_after_is_whole_seconds_and_never_zero(seconds, header):
+    """A client is never told to come back at once or too early."""
+    response = error_response(RequestError(Reason.BACKING_OFF, "later", retry_after_seconds=seconds))
+    assert response.headers["Retry-After"] == header
+
+
+def test_hopeless_errors_tell_the_sdk_not_to_retry():
+    """The OpenAI SDK repeats every 5xx unless it is told that it is of no use."""
+    assert error_response(RequestError(Reason.START_FAILED, "broken")).headers["x-should-retry"] == "false"
+    assert "x-should-retry" not in error_response(RequestError(Reason.UPSTREAM_FAILED, "died")).headers
+
+
+def test_unauthorized_asks_for_basic():
+    """A browser shows its password dialog."""
+    response = error_response(RequestError(Reason.UNAUTHORIZED, "no key"))
+    assert response.headers["WWW-Authenticate"] == 'Basic realm="llama-swap"'

@@ -1,0 +1,278 @@
+"""The supervisor performs decisions with processes that a test controls, and reports exactly what happened."""
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+
+import pytest
+import yaml
+
+from llama_swap.config import PortBook, load_config
+from llama_swap.errors import Reason, RequestError
+from llama_swap.process import LaunchFailed, NotReady
+from llama_swap.scheduler import commands
+from llama_swap.scheduler.state import Phase
+from llama_swap.supervisor import Supervisor
+from llama_swap.testing import FakeLauncher, RecordingObserver
+
+
+def make_config(tmp_path, models, **top):
+    """A configuration with these models; each value holds keys to add to a plausible command."""
+    rendered = {name: {"cmd": "server --port ${PORT}", **keys} for name, keys in models.items()}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"models": rendered, **top}))
+    return load_config([path], env={}, ports=PortBook(lambda _port: True))
+
+
+@asynccontextmanager
+async def running(config, launcher, ports=None):
+    """A supervisor that works while the block does."""
+    observer = RecordingObserver()
+    supervisor = Supervisor(
+        config,
+        launcher=launcher,
+        ports=ports or PortBook(lambda _port: True),
+        observer=observer,
+        environment={"HOME": "/"},
+    )
+    started = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(supervisor.run(started))
+        await started.wait()
+        yield supervisor, observer
+        await supervisor.shutdown()
+        task.cancel()
+
+
+@pytest.fixture
+def launcher():
+    """Processes that are ready as soon as they are started."""
+    return FakeLauncher()
+
+
+async def test_lease_of_a_cold_model_starts_it_and_gives_its_instance(tmp_path, launcher):
+    """The first lease starts the process with the configured command and waits for its readiness."""
+    config = make_config(tmp_path, {"a": {"env": ["UP=1"]}})
+    async with running(config, launcher) as (supervisor, observer):
+        async with supervisor.lease("a") as lease:
+            assert lease.instance.model.id == "a"
+            assert lease.instance.process is launcher.processes[0]
+        assert launcher.processes[0].spec.argv == config.models["a"].argv
+        assert launcher.processes[0].spec.env == {"HOME": "/", "UP": "1"}
+        assert observer.lines == [("a", b"a started")]
+
+
+async def test_lease_of_a_ready_model_is_there_without_waiting(tmp_path, launcher):
+    """A request for a ready model never yields to the event loop before it has its lease."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        await supervisor.load("a")
+        lease = supervisor.lease("a")
+        with pytest.raises(StopIteration):  # __aenter__ ran to its end in one step
+            lease.__aenter__().send(None)
+        await lease.__aexit__(None, None, None)
+
+
+async def test_load_time_and_queue_time_are_told_apart(tmp_path):
+    """What a request waited for its model's own start is load time, the rest is queue time."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+
+        async def ask():
+            async with supervisor.lease("a") as lease:
+                return lease
+
+        asking = asyncio.gather(ask(), ask())
+        (await launcher.wait_launched(1)).become_ready()
+        for lease in await asking:
+            waited = lease.granted_at - lease.arrived_at
+            assert lease.load_seconds == pytest.approx(waited, abs=0.005)
+            assert lease.queue_seconds == pytest.approx(0, abs=0.005)
+
+
+async def test_refusal_carries_reason_and_output(tmp_path):
+    """A process that exits while loading gives its waiters the reason and its last lines."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        loading = asyncio.gather(supervisor.load("a"), return_exceptions=True)
+        (await launcher.wait_launched(1)).exit("exit status 7", ("no such device",))
+        (error,) = await loading
+        assert isinstance(error, RequestError)
+        assert error.reason is Reason.START_FAILED
+        assert "exit status 7" in error.message
+        assert "no such device" in error.message
+
+
+async def test_command_that_cannot_be_launched_is_a_failed_start(tmp_path, launcher):
+    """A launch failure reaches the request in the launcher's words."""
+    launcher.failure = LaunchFailed("failed to start command 'server': no such file")
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        with pytest.raises(RequestError, match="failed to start command 'server'"):
+            await supervisor.load("a")
+
+
+async def test_foreign_listener_fails_the_start_and_stops_the_process(tmp_path):
+    """When readiness can never come, the waiter is told why and the process is stopped."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        loading = asyncio.gather(supervisor.load("a"), return_exceptions=True)
+        process = await launcher.wait_launched(1)
+        process.fail_readiness(NotReady("port 5800 belongs to pid 1"))
+        (error,) = await loading
+        assert "port 5800 belongs to pid 1" in error.message
+        assert process.asked == ["terminate"]
+
+
+async def test_cancelled_waiter_leaves_no_lease_behind(tmp_path):
+    """A client that leaves while its model loads holds nothing once the model is ready."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        waiting = asyncio.gather(supervisor.load("a"))
+        process = await launcher.wait_launched(1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        process.become_ready()
+        await supervisor.load("a")
+        (view,) = supervisor.snapshot().instances
+        assert (view.phase, view.leases) == (Phase.READY, 0)
+
+
+async def test_cancellation_in_the_moment_of_the_grant_releases_the_lease(tmp_path):
+    """The lease was granted but its request never ran again: it is released all the same."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, observer):
+        loading = asyncio.gather(supervisor.load("a"))
+        process = await launcher.wait_launched(1)
+        granted = asyncio.Event()
+
+        def cancel_on_grant(command):
+            if isinstance(command, commands.GrantLease):
+                loading.cancel()
+                granted.set()
+
+        observer.decided = cancel_on_grant
+        process.become_ready()
+        await granted.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        assert supervisor.snapshot().instances[0].leases == 0
+
+
+async def test_unload_returns_when_the_process_is_gone(tmp_path, launcher):
+    """Unload waits for the confirmed exit, not for the signal."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        await supervisor.load("a")
+        launcher.processes[0].obeys = False
+        unloading = asyncio.gather(supervisor.unload("a"))
+        await asyncio.sleep(0)  # the task runs to its first wait
+        assert launcher.processes[0].asked == ["terminate"]
+        assert not unloading.done()
+        launcher.processes[0].exit()
+        await unloading
+        assert supervisor.snapshot().instances == ()
+
+
+async def test_stop_asked_before_the_launch_returned_is_not_lost(tmp_path):
+    """A stop that is decided while the process is being launched reaches it."""
+    launcher = FakeLauncher(ready_at_once=False)
+    release = asyncio.Event()
+    launch = launcher.launch
+
+    async def slow_launch(spec, *, on_output):
+        await release.wait()
+        return await launch(spec, on_output=on_output)
+
+    launcher.launch = slow_launch
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        loading = asyncio.gather(supervisor.load("a"), return_exceptions=True)
+        await asyncio.sleep(0)
+        unloading = asyncio.gather(supervisor.unload("a"))
+        await asyncio.sleep(0)
+        release.set()
+        await unloading
+        (error,) = await loading
+        assert error.reason is Reason.UNLOADED
+        assert launcher.processes[0].asked == ["terminate"]
+
+
+async def test_process_that_ignores_the_stop_is_killed_after_its_grace(tmp_path, launcher):
+    """The scheduler's deadline reaches the process as a kill."""
+    config = make_config(tmp_path, {"a": {"unloadTimeout": 1}})
+    async with running(config, launcher) as (supervisor, _):
+        await supervisor.load("a")
+        launcher.processes[0].obeys = False
+        await supervisor.unload("a")
+        assert launcher.processes[0].asked == ["terminate", "kill"]
+
+
+async def test_reload_keeps_unchanged_models_and_their_requests(tmp_path, launcher):
+    """A lease outlives a reload that does not change its model; a changed one is drained and replaced."""
+    before = make_config(tmp_path, {"a": {}, "b": {}}, groups={"g": {"members": ["a", "b"], "swap": False}})
+    after = make_config(
+        tmp_path,
+        {"a": {"ttl": 60}, "b": {"env": ["X=1"]}},
+        groups={"g": {"members": ["a", "b"], "swap": False}},
+    )
+    async with running(before, launcher) as (supervisor, _):
+        await supervisor.load("b")
+        async with supervisor.lease("a") as lease:
+            supervisor.apply(after)
+            assert supervisor.instance_of("a") is lease.instance
+            await supervisor.load("b")
+        stopped = [process.spec.model for process in launcher.processes if process.asked]
+        assert stopped == ["b"]
+        assert launcher.processes[-1].spec.env["X"] == "1"
+
+
+async def test_port_taken_meanwhile_is_replaced_at_the_start(tmp_path, launcher, monkeypatch):
+    """A model whose port somebody else took starts on another free one."""
+    config = make_config(tmp_path, {"a": {}})
+    taken = config.models["a"].port
+    monkeypatch.setattr("llama_swap.supervisor.port_is_free", lambda port: port != taken)
+    async with running(config, launcher, PortBook(lambda port: port != taken)) as (supervisor, _):
+        await supervisor.load("a")
+        spec = launcher.processes[0].spec
+        assert spec.owned_port != taken
+        assert spec.argv[-1] == str(spec.owned_port)
+        assert spec.base_url.endswith(f":{spec.owned_port}")
+
+
+async def test_bug_in_the_scheduler_ends_the_service(tmp_path, launcher, monkeypatch):
+    """An exception out of the core is not swallowed: the supervisor's loop ends with it."""
+    supervisor = Supervisor(
+        make_config(tmp_path, {"a": {}}),
+        launcher=launcher,
+        ports=PortBook(lambda _port: True),
+        observer=RecordingObserver(),
+        environment={},
+    )
+    started = asyncio.Event()
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the group is raised by the block as a whole
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(supervisor.run(started))
+            await started.wait()
+            monkeypatch.setattr(supervisor._scheduler, "handle", lambda _event, *, now: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await supervisor.load("a")
+            await asyncio.Event().wait()
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_loop_reports_that_it_lives(tmp_path, launcher):
+    """The watchdog is fed from the supervisor's loop, in the interval that was asked for."""
+    observer = RecordingObserver()
+    thrice = asyncio.Event()
+    beats = itertools.count(1)
+    observer.beat = lambda: thrice.set() if next(beats) == 3 else None
+    supervisor = Supervisor(
+        make_config(tmp_path, {"a": {}}),
+        launcher=launcher,
+        ports=PortBook(lambda _port: True),
+        observer=observer,
+        environment={},
+        beat_seconds=0.01,
+    )
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(supervisor.run(asyncio.Event()))
+        await thrice.wait()
+        task.cancel()
