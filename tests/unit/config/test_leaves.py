@@ -25,7 +25,27 @@ def test_durations(model, text, seconds):
     assert model(CMD, top=f"healthCheckTimeout: {text}").health_check_timeout_seconds == seconds
 
 
-@pytest.mark.parametrize("text", ["1:30", "5 m", "m", "yes", "true", "[1]", "{a: 1}", ".inf", ".nan", "10x", "1e400"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1:30",
+        "5 m",
+        "m",
+        "yes",
+        "true",
+        "[1]",
+        "{a: 1}",
+        ".inf",
+        ".nan",
+        "10x",
+        "1e400",
+        "1e11",
+        "-1e11",
+        "99999999999d",
+        "'99999999999'",
+        "9" * 400,
+    ],
+)
 def test_bad_durations(refused, text):
     """Anything else is refused with the forms that are accepted."""
     problem = refused(f"globalTTL: {text}\nmodels: {{}}")["globalTTL"]
@@ -49,7 +69,7 @@ def test_sizes(load, text, size):
     assert load(f"maxBodySize: {text}\nmodels: {{}}").max_body_bytes == size
 
 
-@pytest.mark.parametrize("text", ["1.5", "-1", "big", "1XB", "true", "[]"])
+@pytest.mark.parametrize("text", ["1.5", "-1", "big", "1XB", "true", "[]", "9" * 400 + "TB"])
 def test_bad_sizes(refused, text):
     """Anything else is refused."""
     assert refused(f"maxBodySize: {text}\nmodels: {{}}")["maxBodySize"]

@@ -318,6 +318,12 @@ class TestMissingEnvironment:
         names = {problem.rule.split("'")[1] for problem in config.warnings}
         assert names == {"K", "T", "L", "H", "P", "G", "N", "C", "E"}
 
+    def test_whole_command(self, load):
+        """A command that is all unknown may use the port, so nothing is said about that."""
+        config = load("models: {m: {cmd: '${env.SRV}'}, n: {cmd: [x, '${env.P}']}}", allow_missing_env=True)
+        assert [model.argv for model in config.models.values()] == [("${env.SRV}",), ("x", "${env.P}")]
+        assert len(config.warnings) == 2
+
     def test_other_problems_stay(self, refused):
         """What is wrong for another reason is an error still."""
         problems = refused("globalTTL: -1\nlogLevel: ${env.L}\nmodels: {}", allow_missing_env=True)

@@ -54,6 +54,14 @@ def test_forget_gives_ports_back():
     assert book.port_for("new", 5800) == 5800
 
 
+def test_reserved_ports():
+    """A port that the configuration gives to somebody itself is handed to nobody, and taken from who has it."""
+    book = PortBook(lambda _port: True)
+    book.port_for("a", 5800)
+    book.reserve([5800, 5801])
+    assert [book.port_for(name, 5800) for name in ("b", "a")] == [5802, 5803]
+
+
 def test_no_port_left():
     """Past the last port there is none, and a model keeps what it had."""
     book = PortBook(lambda _port: True)

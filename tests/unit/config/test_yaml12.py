@@ -56,6 +56,7 @@ def problems(text):
         ("1.", 1.0),
         ("-.inf", -math.inf),
         ("nULL", "nULL"),
+        ("9" * 5000, "9" * 5000),
     ],
 )
 def test_plain_scalars(text, value):
@@ -149,6 +150,7 @@ def test_duplicate_keys_are_errors_everywhere():
         ("a:\n  <<: 5", 2, "`<<` takes"),
         ("a: b\n  c: d", 2, "not YAML"),
         ("\x01", 0, "not YAML"),
+        ("[" * 5000, 0, "nested too deeply"),
     ],
 )
 def test_other_errors(text, line, words):

@@ -126,12 +126,19 @@ def _mentions_port(node: Node | None) -> bool:
             return False
 
 
+def _is_unknown(node: Node | None) -> bool:
+    """Whether a macro or variable that there is not might have brought ``${PORT}``."""
+    if isinstance(node, Array):
+        return any(map(_is_unknown, node.items))
+    return isinstance(node, Scalar) and node.unknown
+
+
 def _port_without_command(name: str, model: Node) -> list[Finding]:
     """What needs the port in a model whose command does not use it, so that there is none."""
-    if not isinstance(model, Table):
+    if not isinstance(model, Table) or _is_unknown(model.entries.get("cmd")):
         return []
     fix = "${PORT} is only available when used in cmd: use it there, or give proxy a URL with a port"
-    needs = (("models", name, "cmd"), ("models", name, "macros"), ("macros",))
+    needs = (("models", name, "cmd"),)
     return [
         Finding(("models", name, key), f"model {name}: {key} uses ${{PORT}} but cmd does not", fix, needs)
         for key, value in model.entries.items()

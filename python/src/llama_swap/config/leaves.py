@@ -16,10 +16,14 @@ RULE = "rule"
 """The type of our own errors; their context has ``rule`` and ``fix``."""
 
 _MACRO_SCHEMA = {"type": "string", "pattern": r"\$\{[^}]+\}"}
+LONGEST_SECONDS = 1e10
+"""Centuries; more is a mistake, and more than clocks and timers take."""
+
+_DIGITS = re.compile(r"[0-9]+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DURATION_FORMS = 'seconds or a text like "10s", "5m", "1h30m"'
 
@@ -62,13 +66,15 @@ def _flag(raw: Any) -> bool:
 
 def _seconds(raw: Any) -> float:
     value = _scalar(raw, _DURATION_FORMS).value
-    if isinstance(value, str):
-        if value.isdecimal():
-            return float(value)
-        if _DURATION.fullmatch(value):
-            return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(value))
-    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    seconds = math.nan
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        seconds = float(value)
+    elif isinstance(value, str) and _DURATION.fullmatch(value):
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(value))
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value < LONGEST_SECONDS:
+        seconds = float(value)
+    if abs(seconds) < LONGEST_SECONDS:
+        return seconds
     raise broken(f"must be {_DURATION_FORMS}")
 
 
@@ -108,7 +114,7 @@ def one_of(*words: str, fold: bool = False) -> Any:
             return text
         raise broken("must be one of: " + ", ".join(words))
 
-    return Annotated[str, BeforeValidator(check), WithJsonSchema({"enum": list(words)})]
+    return Annotated[str, BeforeValidator(check), WithJsonSchema({"anyOf": [{"enum": list(words)}, _MACRO_SCHEMA]})]
 
 
 def _number_schema(**extra: Any) -> WithJsonSchema:

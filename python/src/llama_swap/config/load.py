@@ -15,11 +15,14 @@ from llama_swap.config.merge import read_sources
 from llama_swap.config.names import Finding, NamedModel, accepted_names
 from llama_swap.config.ports import PortBook
 from llama_swap.config.problems import ConfigError, KeyPath, Problem, render_key
-from llama_swap.config.rules import check_advice, check_rules
+from llama_swap.config.rules import check_advice, check_rules, literal_ports
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.tree import Node, Scalar, Table, node_at, problem_at, without
 from llama_swap.config.validate import validate
 from llama_swap.config.values import Config, Model
+
+ANY_PORT = 1
+"""Stands in where the port is not known yet, to check the types of what uses it; no model ever gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,7 @@ def load_config(
 def _check(root: Table, env: Mapping[str, str], *, allow_missing_env: bool) -> _Checked:
     expander = Expander(env, allow_missing_env)
     expanded = expand_tree(root, expander)
-    # The port is not known yet; any number will do to check the types of what uses it.
-    valid = validate(fill_port(expanded.root, 1))
+    valid = validate(fill_port(expanded.root, ANY_PORT))
     claims = {
         name: NamedModel(model.aliases, list(model.filters.set_params_by_id))
         for name, model in valid.file.models.items()
@@ -118,6 +120,7 @@ def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def _bind_all(blueprints: Blueprints, ports: PortBook, root: Node) -> dict[str, Model]:
     """Every model with its port, in the order of their IDs, which is the order of ports too."""
     start = blueprints.file.start_port
+    ports.reserve(literal_ports(blueprints.file))
     models: dict[str, Model] = {}
     for model_id in sorted(blueprints.nodes):
         try:

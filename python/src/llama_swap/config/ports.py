@@ -61,15 +61,20 @@ class PortBook:
     def __init__(self, is_free: Callable[[int], bool] = port_is_free) -> None:
         self._is_free = is_free
         self._ports: dict[str, tuple[int, int]] = {}
+        self._reserved: frozenset[int] = frozenset()
+
+    def reserve(self, ports: Iterable[int]) -> None:
+        """Never hand these out, from now on: the configuration gives them to models by itself, running or not."""
+        self._reserved = frozenset(ports)
 
     def port_for(self, model: str, start: int) -> int:
-        """The model's port, a new one at or above ``start`` if it has none or the start moved.
+        """The model's port, a new one at or above ``start`` if it has none, or the start moved, or it is reserved now.
 
         Raises:
             LookupError: no port from ``start`` on is free.
         """
         known = self._ports.get(model)
-        if known is not None and known[0] == start:
+        if known is not None and known[0] == start and known[1] not in self._reserved:
             return known[1]
         return self.reassign(model, start)
 
@@ -79,7 +84,7 @@ class PortBook:
         Raises:
             LookupError: no port from ``start`` on is free; the model keeps what it had.
         """
-        taken = {port for _, port in self._ports.values()}
+        taken = self._reserved.union(port for _, port in self._ports.values())
         for port in range(start, LAST_PORT + 1):
             if port not in taken and self._is_free(port):
                 self._ports[model] = (start, port)

@@ -70,6 +70,14 @@ def configured_groups(file: ConfigFile) -> tuple[Mapping[str, GroupSection], Key
     return (file.groups, ("groups",)) if file.groups else (file.routing.router.settings.groups, ROUTER_GROUPS)
 
 
+def literal_ports(file: ConfigFile) -> Iterator[int]:
+    """The ports of this machine that models name themselves, so that no other model may get them."""
+    for model in file.models.values():
+        parts = urlsplit(model.proxy)
+        if parts.hostname in {"localhost", "127.0.0.1", "::1"} and parts.port is not None:
+            yield parts.port
+
+
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression of Go's RE2 as one of Python's.
 

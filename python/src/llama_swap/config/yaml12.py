@@ -26,16 +26,25 @@ _NAN = re.compile(r"\.(?:nan|NaN|NAN)")
 _MACRO_BRACES = re.compile(r"\$\{([A-Za-z0-9_.-]+)\}")
 _HIDDEN_BRACES = re.compile("\\$\ue000([A-Za-z0-9_.-]+)\ue001")
 
+LONGEST_NUMBER = 1000
+"""Characters of a number; more are text, as Python refuses to read numbers without end."""
+
 _TAG = "tag:yaml.org,2002:"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def resolve_plain(text: str) -> str | int | float | bool | None:
     """The value of a scalar that is written without quotes, by YAML 1.2's core schema."""
+    if len(text) > LONGEST_NUMBER:
+        return text
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):
         return text[0] in "tT"
+    return _resolve_number(text)
+
+
+def _resolve_number(text: str) -> str | int | float:
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
     if _FLOAT.fullmatch(text):
@@ -63,6 +72,8 @@ def parse_yaml(text: str, file: Path) -> Node | None:
         raise ConfigError([*composer.problems, Problem(file, line, "", None, rule)]) from None
     except yaml.YAMLError as error:
         raise ConfigError([Problem(file, 0, "", None, f"not YAML: {error}")]) from None
+    except RecursionError:
+        raise ConfigError([Problem(file, 0, "", None, "is nested too deeply")]) from None
     if composer.problems:
         raise ConfigError(composer.problems)
     return root
