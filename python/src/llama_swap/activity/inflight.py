@@ -1,0 +1,195 @@
+"""The requests that wait for a model or are being served, who watches them, and how one is cancelled.
+
+Entering and leaving are a dictionary access each. Headers are only redacted and bytes only counted when somebody looks,
+and the timer that reports bytes runs only while somebody does.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from llama_swap.activity.redact import HeaderPairs, redact_headers
+from llama_swap.activity.row import rfc3339
+
+UPDATE_SECONDS = 0.25
+"""Byte counts are sent this often at most (llama-swap v250)."""
+
+Frame = dict[str, Any]
+"""``{"operation": "snapshot"|"upsert"|"remove", ...}`` as in llama-swap's ``inflight`` events."""
+Listener = Callable[[Frame], None]
+
+
+class InflightState(StrEnum):
+    """Whether a request waits for an instance or has one."""
+
+    WAITING = "waiting"
+    SERVING = "serving"
+
+
+def _no_bytes() -> int:
+    return 0
+
+
+@dataclass(slots=True, eq=False)
+class InflightRequest:
+    """One request on its way.
+
+    Attributes:
+        id: unique in this run of the service.
+        cancel: ends the request's handler.
+        read_bytes: tells how many bytes of the answer have been sent; asked only when somebody watches.
+        cancelled: somebody asked to end it; its handler can tell that from a client that left.
+    """
+
+    id: str
+    model: str
+    method: str
+    req_path: str
+    cancel: Callable[[], object]
+    req_headers: HeaderPairs = ()
+    remote_ip: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    started_at: float = field(default_factory=time.time)
+    state: InflightState = InflightState.WAITING
+    resp_headers: HeaderPairs = ()
+    read_bytes: Callable[[], int] = _no_bytes
+    cancelled: bool = False
+    reported_bytes: int = 0
+
+
+class InflightTable:
+    """All requests to models; belongs to the event loop.
+
+    Args:
+        secrets: the API keys in force, which are never shown.
+    """
+
+    def __init__(self, secrets: Callable[[], Sequence[str]] = tuple) -> None:
+        self._secrets = secrets
+        self._requests: dict[str, InflightRequest] = {}
+        self._ids = itertools.count(1)
+        self._listeners: dict[object, Listener] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def enter(  # noqa: PLR0913 - what the table shows of a request, by name
+        self,
+        *,
+        model: str,
+        method: str,
+        req_path: str,
+        cancel: Callable[[], object],
+        req_headers: HeaderPairs = (),
+        remote_ip: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> InflightRequest:
+        """Add a request that waits; whoever calls this calls :meth:`leave` in any case.
+
+        Args:
+            model: the configured ID.
+            method: GET, POST ...
+            req_path: without query.
+            cancel: ends the request's handler.
+            req_headers: kept as they are; read only when somebody looks.
+            remote_ip: the client's address.
+            metadata: as in the activity row.
+        """
+        request = InflightRequest(
+            str(next(self._ids)), model, method, req_path, cancel, req_headers, remote_ip, metadata or {}
+        )
+        self._requests[request.id] = request
+        self._announce(request)
+        return request
+
+    def serve(self, request: InflightRequest, read_bytes: Callable[[], int]) -> None:
+        """The request has an instance now; ``read_bytes`` counts what its client has got."""
+        request.state = InflightState.SERVING
+        request.read_bytes = read_bytes
+        self._announce(request)
+
+    def answered(self, request: InflightRequest, resp_headers: HeaderPairs) -> None:
+        """The head of the answer is known."""
+        request.resp_headers = resp_headers
+        self._announce(request)
+
+    def leave(self, request: InflightRequest) -> None:
+        """The request is over."""
+        if self._requests.pop(request.id, None) is not None:
+            self._send({"operation": "remove", "id": request.id})
+
+    def cancel(self, request_id: str) -> bool:
+        """End a request; False when there is none with this ID."""
+        request = self._requests.get(request_id)
+        if request is None:
+            return False
+        request.cancelled = True
+        request.cancel()
+        return True
+
+    # -- who watches ----------------------------------------------------------
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every change from now on; it must not raise or wait. Returns how to stop that."""
+        key = object()
+        self._listeners[key] = listener
+        self._arm()
+
+        def unsubscribe() -> None:
+            self._listeners.pop(key, None)
+
+        return unsubscribe
+
+    def snapshot(self) -> Frame:
+        """All requests, oldest first; like llama-swap's without ``requests`` when there are none."""
+        frame: Frame = {"operation": "snapshot"}
+        if self._requests:
+            frame["requests"] = [self._shown(request) for request in self._requests.values()]
+        return frame
+
+    def _announce(self, request: InflightRequest) -> None:
+        if self._listeners:
+            self._send({"operation": "upsert", "request": self._shown(request)})
+            self._arm()
+
+    def _send(self, frame: Frame) -> None:
+        for listener in list(self._listeners.values()):
+            listener(frame)
+
+    def _arm(self) -> None:
+        if self._timer is None and self._listeners and self._requests:
+            self._timer = asyncio.get_running_loop().call_later(UPDATE_SECONDS, self._report_bytes)
+
+    def _report_bytes(self) -> None:
+        self._timer = None
+        for request in list(self._requests.values()):
+            if request.read_bytes() != request.reported_bytes:
+                self._announce(request)
+        self._arm()
+
+    def _shown(self, request: InflightRequest) -> dict[str, Any]:
+        """llama-swap's fields, ``state`` and ``cancelled`` of ours."""
+        secrets = self._secrets()
+        request.reported_bytes = request.read_bytes()
+        shown: dict[str, Any] = {
+            "id": request.id,
+            "timestamp": rfc3339(request.started_at),
+            "model": request.model,
+            "req_path": request.req_path,
+            "method": request.method,
+            "req_headers": redact_headers(request.req_headers, secrets),
+            "remote_ip": request.remote_ip,
+            "resp_headers": redact_headers(request.resp_headers, secrets),
+            "resp_bytes": request.reported_bytes,
+            "elapsed_ms": max(0, int((time.time() - request.started_at) * 1000)),
+            "state": request.state.value,
+            "cancelled": request.cancelled,
+        }
+        if request.metadata:
+            shown["metadata"] = dict(request.metadata)
+        return shown

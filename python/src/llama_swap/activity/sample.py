@@ -1,0 +1,96 @@
+"""What is kept of an answer that passes: its beginning and its end, as they are on the wire, without a copy."""
+
+from collections import deque
+from dataclasses import dataclass
+
+HEAD_BYTES = 256 * 1024
+"""An answer up to this size is kept whole: every chat completion, most streams."""
+TAIL_BYTES = 32 * 1024
+"""Of a longer one the end is kept too, where servers put usage and timings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseSample:
+    """The parts of an answer from which usage is read.
+
+    Attributes:
+        content_type: the header's value, "" when there is none.
+        content_encoding: the header's value, "" when there is none.
+        status: HTTP status.
+        head: the first bytes of the body, still compressed, without chunk framing; the whole body where
+            ``total_bytes`` is not more.
+        tail: the last bytes of the body; may overlap with ``head`` or be empty when ``head`` is the whole body.
+        total_bytes: length of the body.
+        complete: the body came to its own end; False when the upstream died or the client left.
+    """
+
+    content_type: str
+    content_encoding: str
+    status: int
+    head: bytes
+    tail: bytes
+    total_bytes: int
+    complete: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether ``head`` is everything that came."""
+        return len(self.head) >= self.total_bytes
+
+
+class BodySampler:
+    """Collects the beginning and the end of one body, piece by piece.
+
+    Pieces are kept as they are, so the cost of one is a comparison and an append.
+
+    Args:
+        head_bytes: how much of the beginning to keep; more than :data:`HEAD_BYTES` only for captures.
+        tail_bytes: how much of the end.
+    """
+
+    __slots__ = ("_head", "_head_limit", "_head_room", "_tail", "_tail_held", "_tail_limit", "total_bytes")
+
+    def __init__(self, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES) -> None:
+        self.total_bytes = 0
+        self._head: list[bytes] = []
+        self._head_limit = head_bytes
+        self._head_room = head_bytes
+        self._tail: deque[bytes] = deque()
+        self._tail_held = 0
+        self._tail_limit = tail_bytes
+
+    def add(self, piece: bytes) -> None:
+        """Take note of the next bytes of the body."""
+        self.total_bytes += len(piece)
+        if self._head_room > 0:
+            self._head.append(piece)
+            self._head_room -= len(piece)
+            if self._head_room < 0:
+                self._keep_end(piece)
+            return
+        self._keep_end(piece)
+
+    def _keep_end(self, piece: bytes) -> None:
+        if len(piece) > 2 * self._tail_limit:
+            # Do not keep a big read alive for the sake of its end.
+            piece = piece[-self._tail_limit :]
+        self._tail.append(piece)
+        self._tail_held += len(piece)
+        while self._tail_held - len(self._tail[0]) >= self._tail_limit:
+            self._tail_held -= len(self._tail.popleft())
+
+    def head(self) -> bytes:
+        """The beginning, at most ``head_bytes``."""
+        return b"".join(self._head)[: self._head_limit]
+
+    def sample(self, *, content_type: str, content_encoding: str, status: int, complete: bool) -> ResponseSample:
+        """What is known now about the body."""
+        return ResponseSample(
+            content_type=content_type,
+            content_encoding=content_encoding,
+            status=status,
+            head=self.head(),
+            tail=b"".join(self._tail)[-self._tail_limit :],
+            total_bytes=self.total_bytes,
+            complete=complete,
+        )
