@@ -56,6 +56,12 @@ def test_a_crash_before_anything_was_served_counts(play):
     p.exits("a", "signal 11").goes(1, served=False).arrives(2, "a").expect("reject 2 backing_off").message("signal 11")
 
 
+def test_a_request_that_ended_unanswered_proves_nothing(play):
+    """Its client left, or the upstream broke the connection."""
+    p = play("a", limits={"backoff_after_failures": 1}).arrives(1, "a").expect("start a").ready("a").expect("grant 1")
+    p.goes(1, served=False).exits("a").arrives(2, "a").expect("reject 2 backing_off")
+
+
 def test_a_crash_after_service_is_no_failure(play):
     """The next request restarts it at once; the requests it served end by themselves."""
     p = play("a", limits={"backoff_after_failures": 1}).loaded("a").arrives(1, "a").expect("grant 1").exits("a")

@@ -185,9 +185,13 @@ class World(RuleBasedStateMachine):
     def becomes_ready(self, data):
         """Perhaps too late, perhaps a second time."""
         instance_id = data.draw(st.sampled_from(sorted(self.alive)))
+        is_new = instance_id not in self.asked and instance_id not in self.was_ready
         if instance_id not in self.asked:
             self.was_ready.add(instance_id)
         self.tell(ProcessReady(instance_id))
+        if is_new:
+            left_out = [r for r, (model, _) in self.waiting.items() if model == self.alive[instance_id]]
+            assert not left_out, "somebody waited for the load and was not served"
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
@@ -317,6 +321,6 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestWorld = World.TestCase

@@ -9,6 +9,12 @@ def test_r1_ready_but_evicted_before_its_request_was_served(play):
     p.goes(1).expect("stop a")
 
 
+def test_r1_also_for_a_waiter_that_came_after_the_next_model(play):
+    """It joined a load that another one had asked for; the load is not taken from under it."""
+    p = play("ab").arrives(1, "a").expect("start a").at(1).arrives(2, "b").at(2).arrives(3, "a").goes(1, served=False)
+    p.at(30).ready("a").expect("grant 3").goes(3).expect("stop a")
+
+
 def test_r2_no_request_into_a_stopping_child(play):
     """From the decision to stop on, newcomers wait for the next process."""
     play("a", ttl_seconds=5).loaded("a").wakes(5).expect("stop a").arrives(1, "a").exits("a").expect("start a")

@@ -95,3 +95,9 @@ def test_a_reload_without_change_keeps_the_backoff(play):
     """SIGHUP alone repairs nothing."""
     p = play("a", limits={"backoff_after_failures": 1}).arrives(1, "a").expect("start a")
     p.exits("a").expect("reject 1 start_failed").reloads(p.spec).arrives(2, "a").expect("reject 2 backing_off")
+
+
+def test_a_crash_of_the_old_instance_says_nothing_about_the_new_command(play):
+    """It never served anybody, but it is not what would be started now."""
+    p = play("a", limits={"backoff_after_failures": 1}).arrives(1, "a").expect("start a").ready("a").expect("grant 1")
+    p.reloads(p.changed("a", fingerprint="v2")).exits("a").arrives(2, "a").expect("start a")

@@ -126,7 +126,7 @@ def _retire(state: State, commands: list[Command], now: float) -> None:
             _stop(state, _ending(instance, instance.doom, instance.doom_cause), commands, now)
         elif not state.is_current(instance):
             _retire_outdated(state, instance, commands, now)
-        elif unload_at is not None and unload_at <= now and instance.model not in state.queue:
+        elif unload_at is not None and unload_at <= now:
             because = f"idle for {instance.spec.ttl_seconds:g} s (ttl)"
             _stop(state, _ending(instance, because, StopCause.IDLE), commands, now)
 
