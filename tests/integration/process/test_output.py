@@ -41,23 +41,24 @@ async def test_a_burst_arrives_whole(start):
     """More than a pipe holds, and more than the burst that is read at full speed."""
     run = await start("--flood-stdout", "1200000", "--load-seconds", "0.3")
     await run.child.wait_ready()
-    await run.printed(lambda lines: b"server is listening" in lines)
-    await run.printed(lambda lines: sum(len(line) + 1 for line in lines if line.startswith(b"f")) == 1_200_000)
+    await run.printed(lambda lines: any(b"server is listening" in line for line in lines))
+    await run.printed(lambda lines: sum(line.count(b"f") for line in lines) == 1_200_000 // 80 * 79)
 
 
 async def test_an_endless_flood_neither_starves_the_loop_nor_blocks_the_end(start):
     """It is read more slowly than it is written, and never more than a little in one pass of the loop."""
     run = await start("--flood-stdout", "-1", "--load-seconds", "0.1")
     await run.child.wait_ready()
-    gaps, end = [], time.monotonic() + 1
-    while (before := time.monotonic()) < end:
+    passes, end = [], time.monotonic() + 1
+    while time.monotonic() < end:
+        before = time.thread_time()  # not the clock, which other processes advance as well
         await asyncio.sleep(0)
-        gaps.append(time.monotonic() - before)
+        passes.append(time.thread_time() - before)
     began = time.monotonic()
     report = await run.stop()
     assert report.exit_code == 0
-    assert max(gaps) < 0.1
-    assert time.monotonic() - began < 1
+    assert max(passes) < 0.03
+    assert time.monotonic() - began < 2
 
 
 async def test_a_child_has_no_stdin_no_terminal_and_none_of_our_files(start):

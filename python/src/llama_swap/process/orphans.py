@@ -11,11 +11,13 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from types import FrameType
 
 from llama_swap.process.procfs import ProcessStat, children_of, read_stat
 from llama_swap.process.tree import ProcessTree
 
 STRAY_SECONDS = 60.0
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class OrphanReaper:
@@ -31,16 +33,29 @@ class OrphanReaper:
         self._spared = spared
         self._strays: dict[tuple[int, int], float] = {}
         self._loop = asyncio.get_running_loop()
+        self._previous: Handler = signal.SIG_DFL
+        self._is_listening = False
 
     def start(self) -> None:
-        """Begins to listen to SIGCHLD; outside the main thread only the children's own ends are noticed."""
-        with suppress(RuntimeError, ValueError):
-            self._loop.add_signal_handler(signal.SIGCHLD, self.sweep)
+        """Begins to listen to SIGCHLD; outside the main thread only the children's own ends are noticed.
+
+        Not by ``loop.add_signal_handler``: uvloop refuses this signal. Both loops run Python's own handlers in time.
+        """
+        with suppress(ValueError):
+            self._previous = signal.signal(signal.SIGCHLD, self._on_sigchld)
+            signal.siginterrupt(signal.SIGCHLD, False)  # noqa: FBT003  (no keyword there)
+            self._is_listening = True
 
     def stop(self) -> None:
         """Listens no longer."""
-        with suppress(RuntimeError, ValueError):
-            self._loop.remove_signal_handler(signal.SIGCHLD)
+        if self._is_listening:
+            signal.signal(signal.SIGCHLD, self._previous or signal.SIG_DFL)
+            self._is_listening = False
+
+    def _on_sigchld(self, _signum: int, _frame: FrameType | None) -> None:
+        """Runs between any two instructions of the main thread, so it leaves the work to the loop."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.sweep)
 
     def sweep(self) -> None:
         """Reaps every zombie that is certainly an orphan."""
