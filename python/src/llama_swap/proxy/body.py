@@ -75,8 +75,7 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     Raises:
         RequestError: BODY_TOO_LARGE, or INVALID_REQUEST for a body that is broken or in an unknown coding.
     """
-    if limit_bytes and (request.content_length or 0) > limit_bytes:
-        raise _too_large(limit_bytes)
+    check_length(request, limit_bytes)
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     pieces = read_pieces(request)
     if coding != "identity":
@@ -100,16 +99,60 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     return first or whole.getvalue()
 
 
-async def read_pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """The body as the client sends it.
+class StreamedBody:
+    """A request's body that passes as it comes (a :class:`~llama_swap.proxy.exchange.BodySource`).
+
+    Args:
+        request: whose body it is.
+        limit_bytes: the largest body; 0 is no limit.
 
     Raises:
-        RequestError: INVALID_REQUEST where its framing is broken.
+        RequestError: BODY_TOO_LARGE, at once where its length is announced.
+    """
+
+    __slots__ = ("_limit_bytes", "_request")
+
+    replayable = False
+
+    def __init__(self, request: web.BaseRequest, *, limit_bytes: int) -> None:
+        check_length(request, limit_bytes)
+        self._request = request
+        self._limit_bytes = limit_bytes
+
+    @property
+    def length_bytes(self) -> int | None:
+        """What the client announced; None where it sends chunks."""
+        return self._request.content_length
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece."""
+        return read_pieces(self._request, limit_bytes=self._limit_bytes)
+
+
+def check_length(request: web.BaseRequest, limit_bytes: int) -> None:
+    """Refuse a body whose announced length is over the limit before any of it is read.
+
+    Raises:
+        RequestError: BODY_TOO_LARGE.
+    """
+    if limit_bytes and (request.content_length or 0) > limit_bytes:
+        raise _too_large(limit_bytes)
+
+
+async def read_pieces(request: web.BaseRequest, *, limit_bytes: int = 0) -> AsyncIterator[bytes]:
+    """The body as the client sends it, up to ``limit_bytes`` (0 is no limit).
+
+    Raises:
+        RequestError: INVALID_REQUEST where its framing is broken, BODY_TOO_LARGE.
     """
     content = request.content
+    size = 0
     try:
         while not content.at_eof():
             piece = await content.readany()
+            size += len(piece)
+            if limit_bytes and size > limit_bytes:
+                raise _too_large(limit_bytes)
             if piece:
                 yield piece
     except web.RequestPayloadError as error:

@@ -226,7 +226,7 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
         raise RequestError(Reason.UPSTREAM_FAILED, message)
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
-        end_cut_short(request, head, message)
+        end_cut_short(request, head, message, relay.pieces)
         relay.closes = True
     elif relay.ending is Ending.CLIENT_GONE:
         exchange.outcome = Outcome.CLIENT_GONE

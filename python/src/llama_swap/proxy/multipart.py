@@ -14,7 +14,7 @@ from urllib.parse import quote_plus, unquote_plus
 from aiohttp import web
 
 from llama_swap.errors import Reason, RequestError
-from llama_swap.proxy.body import read_pieces
+from llama_swap.proxy.body import check_length, read_pieces
 
 _MEMORY_BYTES = 1024 * 1024
 _PART_HEAD_BYTES = 16 * 1024
@@ -127,7 +127,7 @@ class FormUpload:
     def __init__(self, head: IO[bytes], scanner: FieldScanner, length: int | None) -> None:
         self.model = scanner.value.decode("utf-8", "replace") or None if scanner.found else None
         self._head = head
-        self._start, self._end = scanner.start, scanner.end
+        self._start, self._end = (scanner.start, scanner.end) if scanner.found else (0, 0)
         self._new_value = scanner.value
         self._length = length
         self._pieces: AsyncIterator[bytes] | None = None
@@ -189,16 +189,21 @@ class FormUpload:
         self._head.close()
 
 
-async def read_form(request: web.BaseRequest) -> FormUpload:
+async def read_form(request: web.BaseRequest, *, limit_bytes: int = 0) -> FormUpload:
     """Read a multipart/form-data body up to the end of its ``model`` field, or to its end where it has none.
 
+    Args:
+        request: whose body it is.
+        limit_bytes: the largest body; 0 is no limit.
+
     Raises:
-        RequestError: INVALID_REQUEST where it has no boundary, or is malformed up to there.
+        RequestError: INVALID_REQUEST where it has no boundary, or is malformed up to there; BODY_TOO_LARGE.
     """
+    check_length(request, limit_bytes)
     # Closed by FormUpload.close; rolled over to disk when it grows.
     kept = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115
     scanner = FieldScanner(_boundary(request))
-    pieces = read_pieces(request)
+    pieces = read_pieces(request, limit_bytes=limit_bytes)
     size = 0
     try:
         async for piece in pieces:

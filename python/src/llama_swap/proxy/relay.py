@@ -45,6 +45,7 @@ class Relay:
         detail: what went wrong.
         head: the answer's head, once there is one.
         heard: the upstream has sent at least one byte.
+        pieces: the end of the body without framing, as it came.
         paused: the client does not keep up; :meth:`resume` when it has.
         closes: the client's connection must end with this answer.
         reusable: the upstream's connection may serve another request.
@@ -59,7 +60,7 @@ class Relay:
         "_pending",
         "_protocol",
         "_request",
-        "_tail",
+        "pieces",
         "_upload",
         "_wake",
         "_write",
@@ -86,7 +87,7 @@ class Relay:
         self._outgoing = outgoing
         self._exchange = exchange
         self._pending = b""
-        self._tail: deque[bytes] = deque(maxlen=_TAIL_PIECES)
+        self.pieces: deque[bytes] = deque(maxlen=_TAIL_PIECES)
         self._upload: asyncio.Timeout | None = None
         self._wake: asyncio.Future[None] | None = None
         self._write: Callable[[bytes], object] = client.write
@@ -145,7 +146,7 @@ class Relay:
 
     def tail(self) -> bytes:
         """The end of the body as far as it is kept."""
-        return b"".join(self._tail)[-TAIL_BYTES:]
+        return b"".join(self.pieces)[-TAIL_BYTES:]
 
     # The head.
 
@@ -168,7 +169,7 @@ class Relay:
 
     def _on_piece(self) -> Callable[[bytes], object]:
         """What gets the pieces of a chunked body: to a client of HTTP/1.1 the raw bytes are sent, not these."""
-        return self._tail.append if self._request.version >= HttpVersion11 else self._write_piece
+        return self.pieces.append if self._request.version >= HttpVersion11 else self._write_piece
 
     def _begin(self, head: AnswerHead, body: bytes) -> None:
         """Send the head, in one write with the part of the body that came with it."""
@@ -301,15 +302,15 @@ class Relay:
 
     def _keep(self, data: bytes) -> None:
         self._exchange.response_bytes += len(data)
-        self._tail.append(data)
+        self.pieces.append(data)
         if len(data) > TAIL_BYTES:
             self._trim()
 
     def _trim(self) -> None:
         """Keep no big read alive for the sake of its end."""
         tail = self.tail()
-        self._tail.clear()
-        self._tail.append(tail)
+        self.pieces.clear()
+        self.pieces.append(tail)
 
     # The end.
 

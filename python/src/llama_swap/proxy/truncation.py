@@ -14,6 +14,7 @@ The rule: never a clean end.
 import asyncio
 import socket
 import struct
+from collections.abc import Sequence
 
 import httptools
 import msgspec
@@ -34,12 +35,16 @@ def error_event(message: str) -> bytes:
     return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
 
 
-def missing_of_chunk(head: AnswerHead) -> int | None:
+def missing_of_chunk(head: AnswerHead, pieces: Sequence[bytes]) -> int | None:
     """How many content bytes the last, torn chunk lacks; 0 between two chunks, None where that cannot be told.
 
     The parser knows but does not say, so it is asked by feeding it: at a chunk boundary, and only there, the last
     chunk completes the message; inside a chunk bytes are swallowed until the CRLF after it is due. Its state is spent
     afterwards.
+
+    Args:
+        head: of the answer that was cut.
+        pieces: where the parser puts the content; only content swallows what it is fed whole.
     """
     if head.complete:
         return None
@@ -50,6 +55,8 @@ def missing_of_chunk(head: AnswerHead) -> int | None:
     if head.complete:
         # Without a CRLF before it, `0` may have ended a torn size or a torn trailer.
         return 0 if head.last_read.endswith(b"\r\n") or not head.last_read else None
+    if not pieces or pieces[-1] != _LAST_CHUNK:
+        return None
     for missing in range(len(_LAST_CHUNK), _FILL_LIMIT_BYTES):
         try:
             head.parser.feed_data(b"\n")
@@ -58,7 +65,7 @@ def missing_of_chunk(head: AnswerHead) -> int | None:
     return None
 
 
-def _event_bytes(head: AnswerHead, event: bytes, *, modern: bool) -> bytes:
+def _event_bytes(head: AnswerHead, event: bytes, pieces: Sequence[bytes], *, modern: bool) -> bytes:
     """The event as it can follow what the client has, or ``b""`` where it cannot."""
     chunk = b"%x\r\n%b\r\n" % (len(event), event)
     if head.framing is Framing.UNTIL_CLOSE:
@@ -67,7 +74,7 @@ def _event_bytes(head: AnswerHead, event: bytes, *, modern: bool) -> bytes:
         return b""
     if not modern:
         return event
-    missing = missing_of_chunk(head)
+    missing = missing_of_chunk(head, pieces)
     if missing is None:
         return b""
     return (b"\n" * missing + b"\r\n" if missing else b"") + chunk
@@ -79,13 +86,13 @@ def _takes_events(head: AnswerHead) -> bool:
     )
 
 
-def end_cut_short(request: web.BaseRequest, head: AnswerHead, message: str) -> None:
-    """End an answer that lacks its end, and the client's connection with it."""
+def end_cut_short(request: web.BaseRequest, head: AnswerHead, message: str, pieces: Sequence[bytes]) -> None:
+    """End an answer that lacks its end, and the client's connection with it; ``pieces`` as above."""
     transport = request.transport
     if transport is None or transport.is_closing():
         return
     modern = request.version >= HttpVersion11
-    event = _event_bytes(head, error_event(message), modern=modern) if _takes_events(head) else b""
+    event = _event_bytes(head, error_event(message), pieces, modern=modern) if _takes_events(head) else b""
     if event:
         transport.write(event)
     elif not modern and head.framing is not Framing.LENGTH:

@@ -1,0 +1,211 @@
+"""A whole data plane on loopback: a raw client, the front, and an upstream that plays a script byte for byte."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from llama_swap.errors import RequestError
+from llama_swap.proxy import front
+from llama_swap.proxy.body import read_body
+from llama_swap.proxy.forward import Exchange, Outgoing, forward
+from llama_swap.proxy.upstream import Upstream, UpstreamTimeouts
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+
+Script = Callable[["Peer"], Awaitable[None]]
+DEADLINE = 10
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories():
+    """Every asynchronous test here runs on asyncio's own loop and on uvloop, where pytest-asyncio (1.4) can do that."""
+    return {"asyncio": asyncio.new_event_loop} | ({"uvloop": uvloop.new_event_loop} if uvloop else {})
+
+
+@dataclass
+class Peer:
+    """One request that the upstream received, and the connection to answer it on."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    head: bytes
+    body: bytes
+    closed: asyncio.Event
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def gone(self) -> None:
+        """Return when the other side has closed; for the script that answers, others wait for ``closed``."""
+        with contextlib.suppress(ConnectionError):
+            await self.reader.read()
+
+    def reset(self) -> None:
+        self.writer.transport.abort()
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        lines = self.head.decode("latin-1").split("\r\n")[1:-2]
+        return [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
+
+
+@dataclass
+class Plane:
+    """What a test sees."""
+
+    url: str
+    port: int
+    upstream: Upstream
+    exchanges: list[Exchange] = field(default_factory=list)
+    requests: list[Peer] = field(default_factory=list)
+    connections: int = 0
+    script: Script | None = None
+    outgoing: dict = field(default_factory=dict)
+    on_request: Callable | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def client(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def exchange_ended(self) -> Exchange:
+        async with asyncio.timeout(DEADLINE):
+            await self.ended.wait()
+        return self.exchanges[-1]
+
+    async def ask(self, request: bytes, script: Script | bytes | None = None) -> bytes:
+        """Send one raw request on a connection of its own; everything that comes back until the end of file."""
+        if script is not None:
+            self.script = answer(script) if isinstance(script, bytes) else script
+        async with asyncio.timeout(DEADLINE):
+            reader, writer = await self.client()
+            writer.write(request)
+            received = b""
+            try:
+                while data := await reader.read(65536):
+                    received += data
+            except ConnectionResetError:
+                received += b"<RESET>"
+            finally:
+                writer.close()
+            return received
+
+
+def answer(data: bytes) -> Script:
+    """A script that sends these bytes and keeps the connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.send(data)
+
+    return script
+
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+
+def post(body: bytes, extra: bytes = b"", path: bytes = b"/") -> bytes:
+    """A raw POST that asks for the connection to be closed."""
+    head = b"POST %b HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: %d\r\n%b\r\n"
+    return head % (path, len(body), extra) + body
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = head.lower().split(b"\r\n")
+    length = next((int(line.split(b":")[1]) for line in fields if line.startswith(b"content-length:")), 0)
+    body = await reader.readexactly(length)
+    if b"transfer-encoding: chunked" in fields:
+        while size := int(await reader.readline(), 16):
+            body += await reader.readexactly(size)
+            await reader.readline()
+        await reader.readline()
+    return head, body
+
+
+@contextlib.asynccontextmanager
+async def running_plane(timeouts: UpstreamTimeouts | None = None, **listen) -> AsyncIterator[Plane]:
+    """Upstream and front for one test."""
+    plane: Plane
+
+    async def serve_upstream(reader, writer):
+        plane.connections += 1
+        closed = asyncio.Event()
+        try:
+            while True:
+                peer = Peer(reader, writer, *await read_request(reader), closed)
+                plane.requests.append(peer)
+                await plane.script(peer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            closed.set()
+            writer.close()
+
+    async def handle(request):
+        exchange = Exchange()
+        plane.exchanges.append(exchange)
+        try:
+            if plane.on_request is not None:
+                return await plane.on_request(request, exchange)
+            body = await read_body(request, limit_bytes=0) if request.body_exists else None
+            fields = {"method": request.method, "target": request.raw_path, "body": body, **plane.outgoing}
+            outgoing = Outgoing(headers=request.raw_headers, model="m", **fields)
+            return await forward(request, plane.upstream, outgoing, exchange)
+        except RequestError as error:
+            return web.Response(status=502, text=f"{error.reason}: {error.message}")
+        finally:
+            plane.ended.set()
+
+    upstream_server = await asyncio.start_server(serve_upstream, "127.0.0.1", 0)
+    upstream_port = upstream_server.sockets[0].getsockname()[1]
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = front.make_runner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    sock = socket.create_server(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    server = await front.listen(runner, sock, **listen)
+    url = f"http://127.0.0.1:{upstream_port}"
+    plane = Plane(f"http://127.0.0.1:{port}", port, Upstream(url, timeouts))
+    try:
+        yield plane
+    finally:
+        plane.upstream.close()
+        server.close()
+        await runner.cleanup()
+        upstream_server.close()
+        for peer in plane.requests:
+            peer.writer.close()
+
+
+@pytest.fixture
+async def plane():
+    """A data plane whose upstream plays ``plane.script``."""
+    async with running_plane() as running:
+        yield running
+
+
+@pytest.fixture
+def make_plane():
+    """The same with options."""
+    return running_plane
+
+
+@pytest.fixture
+def wire():
+    """The helpers that tests of raw bytes need."""
+
+    class Wire:
+        get = GET
+        post = staticmethod(post)
+        answer = staticmethod(answer)
+
+    return Wire
