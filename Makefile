@@ -38,7 +38,7 @@ conformance: .venv/.installed-dev
 	@test -n "$(SUITE)" || { echo "make conformance SUITE=FOLDER"; exit 2; }
 	later=$$(sed -e 's/#.*//' -e '/^ *$$/d' -e 's/^ */--deselect=/' $(LATER)); root=$$PWD; cd "$(SUITE)" && \
 	PYTHONDONTWRITEBYTECODE=1 "$$root/$(BIN)/python" -m pytest -p no:cacheprovider -n 2 \
-	  --binary "$$root/$(BIN)/llama-swap" $$later
+	  --binary="$$root/$(BIN)/llama-swap" $$later .
 
 bench: .venv/.installed-dev
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
