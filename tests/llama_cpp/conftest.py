@@ -154,7 +154,7 @@ class Stream:
     """A chat completion that is being streamed and goes on until it is left or its limit is reached."""
 
     def __init__(self, port: int, body: Mapping[str, Any]) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         headers = {"Content-Type": "application/json"}
         self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         self._response = self._connection.getresponse()
@@ -162,8 +162,12 @@ class Stream:
         self.text = self._response.read1(65536).decode()
 
     def read(self) -> Answer:
-        """All of it."""
-        self.text += self._response.read().decode()
+        """All that comes, whether it ends well or breaks off."""
+        with contextlib.closing(self._connection):
+            try:
+                self.text += self._response.read().decode()
+            except http.client.IncompleteRead as error:
+                self.text += error.partial.decode()
         return Answer(200, dict(self._response.headers), self.text)
 
     def leave(self) -> None:
@@ -176,8 +180,9 @@ class Stream:
 class Service:
     """One running ``llama-swap`` and requests to it."""
 
-    def __init__(self, folder: Path, port: int, config: Mapping[str, Any]) -> None:
-        self.port = port
+    def __init__(self, folder: Path, ports: Any, config: Mapping[str, Any]) -> None:
+        self.port = port = ports()
+        self._start_port = ports(10)
         self.base_url = f"http://127.0.0.1:{port}"
         self._config = folder / "config.yaml"
         self.write(config)
@@ -194,7 +199,7 @@ class Service:
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Put a configuration in the file; the service does not know yet."""
-        self._config.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+        self._config.write_text(yaml.safe_dump({"startPort": self._start_port, **config}), encoding="utf-8")
 
     def wait_ready(self) -> "Service":
         """Wait until the service says that it serves, after its start or a reload."""
@@ -221,7 +226,7 @@ class Service:
 
     def call(self, method: str, path: str, body: Any = None) -> Answer:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
             headers = {} if body is None else {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -266,7 +271,7 @@ def _chat_body(model: str, keys: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _running(folder: Path, ports: Any, config: Mapping[str, Any]) -> Iterator[Service]:
-    service = Service(folder, ports(), {"startPort": ports(10), **config})
+    service = Service(folder, ports, config)
     try:
         yield service.wait_ready()
     finally:

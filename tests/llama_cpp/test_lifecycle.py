@@ -26,7 +26,7 @@ def test_ttl_never_cuts_a_stream(serve, model):
     """A stream longer than the ttl is whole."""
     service = serve({"alpha": model("alpha", ttl=1)})
     begin = time.monotonic()
-    answer = service.endless("alpha", tokens=9000).read()
+    answer = service.endless("alpha", tokens=4000).read()
     assert answer.events()[-1]["choices"][0]["finish_reason"] == "length"
     assert time.monotonic() - begin > 1, "the stream was too short to show anything"
 
@@ -57,7 +57,7 @@ def test_reload_keeps_the_unchanged_model_and_its_stream(serve, model, sentence)
     """A changed configuration does not touch a model that has not changed, nor its running stream."""
     models = {"alpha": model("alpha"), "beta": model("beta")}
     service = serve(models)
-    stream = service.endless("alpha", tokens=8000)
+    stream = service.endless("alpha", tokens=3000)
     before = service.upstream("alpha").pid
     service.reload({"models": {**models, "beta": model("beta", "--temp", "0")}})
     assert service.upstream("alpha").pid == before
@@ -92,10 +92,10 @@ def test_model_that_cannot_load_says_why(serve, model, tmp_path):
 
 def test_first_byte_follows_readiness(serve, model, direct):
     """A cold request takes hardly longer than the server alone needs to get ready; the best of some tries counts."""
-    alone = min(ready_after(*direct("alpha")[1:]) for _ in range(5))
+    alone = min(ready_after(*direct("alpha")[1:]) for _ in range(3))
     service = serve({"alpha": model("alpha")})
     through = []
-    for _ in range(5):
+    for _ in range(3):
         begin = time.monotonic()
         assert service.call("GET", "/upstream/alpha/health").status == 200
         through.append(time.monotonic() - begin)

@@ -47,8 +47,9 @@ models:
       --model ${{models}}/tiny-alpha.gguf
       --alias ${{MODEL_ID}}
       --host 127.0.0.1 --port ${{PORT}}
-      # Tokens of context, shared by two requests at a time.
-      --ctx-size 8192 --parallel 2
+      --ctx-size 8192
+      # More threads than a model so small can use only wait for each other.
+      --threads 1
 
   tiny-beta:
     name: Tiny Beta
@@ -60,6 +61,7 @@ models:
       --alias ${{MODEL_ID}}
       --host 127.0.0.1 --port ${{PORT}}
       --ctx-size 8192
+      --threads 1
 """
 
 
