@@ -94,6 +94,7 @@ def test_types(model):
           port: ${{PORT}}
           exact: ["${{temp}}", "${{on}}", "${{big}}", "${{again}}"]
           text: t=${{temp}} ${{on}} ${{big}}
+          joined: ${{big}}${{big}}
           ${{temp}}: a key is not expanded
         """,
         top="macros: {temp: 0.70, on: TRUE, big: 4096, again: '${big}'}",
@@ -102,6 +103,7 @@ def test_types(model):
         "port": 5800,
         "exact": [0.7, True, 4096, 4096],
         "text": "t=0.70 true 4096",
+        "joined": "40964096",
         "${temp}": "a key is not expanded",
     }
     assert type(found.metadata["exact"][1]) is bool

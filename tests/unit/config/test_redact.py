@@ -41,6 +41,11 @@ def test_arguments():
     )
 
 
+def test_a_hidden_value_hides_nothing_more():
+    """A value that looks like a flag for a secret is only a value."""
+    assert redact_argv(("--api-key", "--token", "x")) == ("--api-key", "REDACTED", "x")
+
+
 def test_text():
     """The same in a text that is not split yet."""
     assert redact_text("srv --api-key s1\n --hf-token=s2 -c 5 --key-x k") == (

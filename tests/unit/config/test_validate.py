@@ -1,6 +1,12 @@
 """Unknown keys, and going on after a problem."""
 
+from pathlib import Path
+
 import pytest
+
+from llama_swap.config import ConfigError
+from llama_swap.config.validate import validate
+from llama_swap.config.yaml12 import parse_yaml
 
 CMD = "cmd: srv --port ${PORT}"
 
@@ -117,3 +123,20 @@ def test_unknown_null_key(refused):
 def test_models_must_be_a_mapping(refused):
     """A list of models is one error."""
     assert refused("models: [a, b]\ngroups: 5")["models"].rule == "must be a mapping"
+
+
+def test_several_items_of_a_list(load):
+    """Each wrong item is one problem with its own place in the list."""
+    with pytest.raises(ConfigError) as caught:
+        load("apiKeys:\n  - [x]\n  - ok\n  - {y: 1}\n  - [z]\nmodels: {}")
+    assert [(problem.line, problem.key) for problem in caught.value.problems] == [
+        (2, "apiKeys[0]"),
+        (4, "apiKeys[2]"),
+        (5, "apiKeys[3]"),
+    ]
+
+
+def test_nothing_to_go_on_with():
+    """A tree that is no mapping at all ends in its problem."""
+    with pytest.raises(ConfigError, match="must be a mapping"):
+        validate(parse_yaml("- x", Path("f")))

@@ -59,7 +59,6 @@ class Expander:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     env_names: set[str] = field(default_factory=set)
-    _seen: set[tuple[object, ...]] = field(default_factory=set)
 
     def expand(self, node: Node, scope: Scope, path: KeyPath, *, keys: bool = False) -> Node:
         """The node with every macro in its values expanded; in its keys too if asked."""
@@ -118,10 +117,10 @@ class Expander:
             return replace(inner, text=spelled)
         if name in scope.kept:
             return replace(node, text=reference)
-        self._unknown(name, node, scope, path, stack)
+        self._unknown(name, node, scope, path)
         return replace(node, text=reference, unknown=True)
 
-    def _unknown(self, name: str, node: Scalar, scope: Scope, path: KeyPath, stack: tuple[str, ...]) -> None:
+    def _unknown(self, name: str, node: Scalar, scope: Scope, path: KeyPath) -> None:
         if name == "PID":
             fix = "${PID} is known only in cmdStop"
         elif name in RESERVED:
@@ -129,8 +128,7 @@ class Expander:
         else:
             near = nearest_name(name, [*scope.macros, *scope.kept])
             fix = f"did you mean ${{{near}}}?" if near else f"declare it: macros: {{{name}: ...}}"
-        used = f", used by {stack[0]!r}" if len(stack) > 1 else ""
-        self._problem(node, path, f"unknown macro '${{{name}}}' found in {render_key(path)}{used}", fix)
+        self._problem(node, path, f"unknown macro '${{{name}}}' found in {render_key(path)}", fix)
 
     def _env(self, name: str, node: Scalar, scope: Scope, path: KeyPath, stack: tuple[str, ...]) -> Scalar:
         reference = "${env." + name + "}"
@@ -156,13 +154,10 @@ class Expander:
         return replace(node, text=reference, unknown=True)
 
     def _problem(self, node: Scalar, path: KeyPath, rule: str, fix: str = "", *, warn: bool = False) -> None:
-        """Report once: a global macro is expanded for every model."""
-        seen = (node.place, path, rule)
-        if seen not in self._seen:
-            self._seen.add(seen)
-            shown = shown_value(node.source, path) if node.source else None
-            problem = Problem(node.place.file, node.place.line, render_key(path), shown, rule, fix)
-            (self.warnings if warn else self.problems).append(problem)
+        """Add a problem; a global macro adds the same one for every model, which counts once in the end."""
+        shown = shown_value(node.source, path) if node.source else None
+        problem = Problem(node.place.file, node.place.line, render_key(path), shown, rule, fix)
+        (self.warnings if warn else self.problems).append(problem)
 
     def declared(self, node: Node | None, path: KeyPath) -> dict[str, Macro]:
         """The macros of one ``macros`` mapping; those that break a rule are reported and left out."""

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from llama_swap.config.leaves import RULE
 from llama_swap.config.names import did_you_mean
-from llama_swap.config.problems import KeyPath, Problem
+from llama_swap.config.problems import ConfigError, KeyPath, Problem
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_model import ModelSection
 from llama_swap.config.section import INSTEAD, NOT_YET, Section
@@ -43,7 +43,10 @@ class Validated:
 def validate(root: Node) -> Validated:
     """Check everything, going on without what breaks the schema.
 
-    A value that comes from an environment variable that may be missing is left out without a problem.
+    A value that stands for a missing macro or variable is left out without a problem, since that is reported already.
+
+    Raises:
+        ConfigError: nothing is left to go on with.
     """
     problems: list[Problem] = []
     removed: list[KeyPath] = []
@@ -56,8 +59,18 @@ def validate(root: Node) -> Validated:
         problems += [_problem(root, path, detail) for path, detail in breaches if not _is_unknown(root, path)]
         # The last first: removing an item moves the later ones.
         for path, _ in reversed(breaches):
-            root = without(root, path)
-            removed.append(path)
+            gone = _nearest_there(root, path)
+            if not gone:
+                raise ConfigError(problems)
+            root = without(root, gone)
+            removed.append(gone)
+
+
+def _nearest_there(root: Node, path: KeyPath) -> KeyPath:
+    """The path, or of a key that is missing the path of what lacks it."""
+    while path and node_at(root, path) is None:
+        path = path[:-1]
+    return path
 
 
 def _is_unknown(root: Node, path: KeyPath) -> bool:
