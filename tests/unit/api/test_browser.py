@@ -8,7 +8,7 @@ from llama_swap.errors import Reason, RequestError
 NAMES = frozenset({"tower", "tower.local"})
 
 
-def check(headers, *, changes_state=True, allowed=("chat.example",)):
+def check(headers, *, changes_state=True, allowed=("chat.example", "*.lan")):
     """The reason for a refusal, or None."""
     try:
         check_browser(headers, known_names=NAMES, allowed_hosts=allowed, changes_state=changes_state)
@@ -32,6 +32,8 @@ def test_programs_are_never_asked_for_their_host():
         "app.localhost",
         "TOWER.local",
         "chat.example:80",
+        "tower.lan",
+        "a.b.lan:1",
     ],
 )
 def test_known_hosts_pass(host):
@@ -39,7 +41,9 @@ def test_known_hosts_pass(host):
     assert check({"Host": host, "Sec-Fetch-Site": "same-origin"}) is None
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[bad"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "evillan", "lan", "", "[bad"]
+)
 @pytest.mark.parametrize("changes_state", [True, False])
 def test_rebound_name_is_refused_even_for_reading(host, changes_state):
     """A name that an attacker's DNS points here gets nothing, not even the list of models."""

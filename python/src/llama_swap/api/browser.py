@@ -76,4 +76,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_known(host: str, names: frozenset[str]) -> bool:
-    return host in _LOCAL_NAMES or host.endswith(".localhost") or host in names
+    """Whether a name is one of ours; ``*.lan`` among the names stands for every name below ``lan``."""
+    if host in _LOCAL_NAMES or host.endswith(".localhost") or host in names:
+        return True
+    return any(name.startswith("*.") and host.endswith(name[1:]) for name in names)
