@@ -46,6 +46,7 @@ class Outgoing:
         model: names the model in error messages.
         drop_headers: lower-case names that must not travel on (our credentials).
         response_headers: added to the answer; an upstream header of the same name is replaced.
+        hides_client: no ``X-Forwarded-For`` is added (the upstream is somebody else's server).
     """
 
     method: str
@@ -55,6 +56,7 @@ class Outgoing:
     model: str
     drop_headers: frozenset[str] = frozenset()
     response_headers: Sequence[tuple[str, str]] = ()
+    hides_client: bool = False
 
 
 class Outcome(StrEnum):

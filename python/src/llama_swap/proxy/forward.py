@@ -87,7 +87,7 @@ def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoi
     headers = request_headers(
         outgoing.headers,
         authority=upstream.authority,
-        remote=request.remote,
+        remote=None if outgoing.hides_client else request.remote,
         dropped=outgoing.drop_headers,
         method=outgoing.method,
         length_bytes=length,

@@ -97,7 +97,7 @@ async def tunnel(
     headers = request_headers(
         outgoing.headers,
         authority=upstream.authority,
-        remote=request.remote,
+        remote=None if outgoing.hides_client else request.remote,
         dropped=outgoing.drop_headers,
         method=outgoing.method,
         length_bytes=None,
