@@ -121,7 +121,7 @@ async def test_rest_of_a_form_streams(form_plane):
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**20)
     form_plane.upstream = type(form_plane.upstream)(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     reader, writer = await form_plane.client()
     async with asyncio.timeout(10):

@@ -200,9 +200,9 @@ async def read_form(request: web.BaseRequest, *, limit_bytes: int = 0) -> FormUp
         RequestError: INVALID_REQUEST where it has no boundary, or is malformed up to there; BODY_TOO_LARGE.
     """
     check_length(request, limit_bytes)
+    scanner = FieldScanner(_boundary(request))
     # Closed by FormUpload.close; rolled over to disk when it grows.
     kept = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115
-    scanner = FieldScanner(_boundary(request))
     pieces = read_pieces(request, limit_bytes=limit_bytes)
     size = 0
     try:
