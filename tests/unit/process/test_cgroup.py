@@ -35,15 +35,21 @@ def test_our_own_group_is_where_proc_says(tmp_path):
     assert str(own_cgroup(tmp_path)) == "/sys/fs/cgroup/system.slice/llama-swap.service"
 
 
+def test_in_a_namespace_the_top_is_ours(tmp_path):
+    """ProtectControlGroups=private shows the unit its own group as the whole tree."""
+    (tmp_path / "cgroup").write_text("0::/\n")
+    (tmp_path / "mountinfo").write_text(MOUNTS.format("/sys/fs/cgroup"))
+    assert str(own_cgroup(tmp_path)) == "/sys/fs/cgroup"
+
+
 @pytest.mark.parametrize(
     ("cgroup", "mounts"),
     [
-        ("0::/\n", MOUNTS.format("/c")),
         ("4:memory:/x\n", MOUNTS.format("/c")),
         ("0::/a\n", "22 1 0:20 / /proc rw - proc proc rw\n"),
         ("0::/a\n", "30 22 0:26 /b /c rw - cgroup2 cgroup2 rw\n"),
     ],
-    ids=["root", "v1", "unmounted", "outside"],
+    ids=["v1", "unmounted", "outside"],
 )
 def test_no_group_of_our_own(tmp_path, cgroup, mounts):
     """Then everything works without."""

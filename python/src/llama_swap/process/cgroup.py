@@ -94,17 +94,22 @@ def enter_delegated_root(own: Path | None) -> CgroupRoot | None:
 
 
 def own_cgroup(proc: Path = Path("/proc/self")) -> Path | None:
-    """The folder of the cgroup v2 group that we are in; None without one, or when we are in the root."""
+    """The folder of the cgroup v2 group that we are in; None without one.
+
+    In a namespace of its own (systemd ``ProtectControlGroups=private``) that is the top of what we see.
+    """
     try:
         lines = (proc / "cgroup").read_text().splitlines()
         mounts = (proc / "mountinfo").read_text().splitlines()
     except OSError:
         return None
-    inside = next((line[3:] for line in lines if line.startswith("0::")), "/")
+    inside = next((line[3:] for line in lines if line.startswith("0::")), None)
+    if inside is None:
+        return None
     for fields in (line.split(" ") for line in mounts):
         if fields[fields.index("-") + 1] == "cgroup2":
             root, mount = fields[3], fields[4]
-            if inside == "/" or not Path(inside).is_relative_to(root):
+            if not Path(inside).is_relative_to(root):
                 return None
             return Path(mount) / Path(inside).relative_to(root)
     return None
