@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from time import monotonic
 
 HEAD_BYTES = 256 * 1024
 """An answer up to this size is kept whole: every chat completion, most streams."""
@@ -46,11 +47,16 @@ class BodySampler:
     Args:
         head_bytes: how much of the beginning to keep; more than :data:`HEAD_BYTES` only for captures.
         tail_bytes: how much of the end.
+
+    Attributes:
+        first_at: when the first byte of the body came, in monotonic seconds. That is not when the head came: some
+            servers send it before they have computed anything.
     """
 
-    __slots__ = ("_head", "_head_limit", "_head_room", "_tail", "_tail_held", "_tail_limit", "total_bytes")
+    __slots__ = ("_head", "_head_limit", "_head_room", "_tail", "_tail_held", "_tail_limit", "first_at", "total_bytes")
 
     def __init__(self, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES) -> None:
+        self.first_at: float | None = None
         self.total_bytes = 0
         self._head: list[bytes] = []
         self._head_limit = head_bytes
@@ -61,6 +67,8 @@ class BodySampler:
 
     def add(self, piece: bytes) -> None:
         """Take note of the next bytes of the body."""
+        if self.first_at is None:
+            self.first_at = monotonic()
         self.total_bytes += len(piece)
         if self._head_room > 0:
             self._head.append(piece)

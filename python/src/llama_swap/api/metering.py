@@ -1,0 +1,227 @@
+"""What is noted of a request to a model while it passes, and the row that it becomes."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from llama_swap.activity import (
+    HEAD_BYTES,
+    NO_SPANS,
+    BodySampler,
+    Captures,
+    Exchanged,
+    InflightRequest,
+    InflightTable,
+    Outcome,
+    Recorder,
+    ResponseSample,
+    Row,
+    Spans,
+    spans,
+)
+from llama_swap.api.errors import TABLE
+from llama_swap.api.site import Visit
+from llama_swap.errors import RequestError
+
+CLIENT_GONE_STATUS = 499
+"""nginx's number for a client that left; llama-swap stores such requests as 200."""
+_CAPTURED_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a request ended: the status that its client got, and what went wrong."""
+
+    outcome: Outcome
+    status: int
+    message: str
+
+
+@dataclass(slots=True, eq=False)
+class Meter:
+    """One metered request.
+
+    Attributes:
+        path: without query, as in llama-swap's rows.
+        body: as it goes to the upstream; empty where it is not held (forms, streamed bodies).
+        entry: its line in the in-flight table.
+        sampler: is to be given every piece of the answer's body.
+        ending: a bug of ours, until something better is known.
+    """
+
+    request: web.BaseRequest
+    visit: Visit
+    path: str
+    body: bytes
+    entry: InflightRequest
+    sampler: BodySampler
+    ending: _Ending = _Ending(Outcome.REFUSED, 500, "internal error")
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """Everything that hears of requests to models.
+
+    Attributes:
+        post_paths, get_paths: which requests are watched; rows are made of POSTs only (llama-swap v250).
+    """
+
+    recorder: Recorder
+    table: InflightTable
+    captures: Captures
+    post_paths: frozenset[str]
+    get_paths: frozenset[str]
+
+    def covers(self, method: str, path: str) -> bool:
+        """Whether a request is one to watch."""
+        return path in (self.post_paths if method == "POST" else self.get_paths if method == "GET" else ())
+
+    @contextmanager
+    def watch(
+        self,
+        request: web.BaseRequest,
+        visit: Visit,
+        *,
+        path: str,
+        body: bytes | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Iterator[Meter]:
+        """Keep a request in the in-flight table while this lasts, and make a row of it at the end.
+
+        Args:
+            request: as it came.
+            visit: names the model already; its lease and exchange are read at the end.
+            path: the route's; below ``/upstream/MODEL`` the rest. Without query.
+            body: as it goes to the upstream; None where it is not held.
+            metadata: for the row, such as ``selector``.
+        """
+        meter = self._enter(request, visit, path, body or b"", metadata or {})
+        try:
+            yield meter
+            meter.ending = _ending(visit)
+        except RequestError as error:
+            outcome = Outcome(visit.exchange.outcome or Outcome.REFUSED)
+            meter.ending = _Ending(outcome, TABLE[error.reason].status, error.message)
+            raise
+        except asyncio.CancelledError:
+            meter.ending = _cut_off(meter)
+            raise
+        finally:
+            self.table.leave(meter.entry)
+            if request.method == "POST":
+                self.recorder.record(_row(meter), _sample(meter), self._exchanged(meter))
+
+    def serve(self, meter: Meter) -> None:
+        """The request has its instance, whose answer fills ``visit.exchange``."""
+        exchange = meter.visit.exchange
+        self.table.serve(meter.entry, lambda: exchange.response_bytes)
+
+    def answered(self, meter: Meter) -> None:
+        """``visit.exchange`` has the answer's headers."""
+        self.table.answered(meter.entry, meter.visit.exchange.headers)
+
+    def _enter(
+        self, request: web.BaseRequest, visit: Visit, path: str, body: bytes, metadata: Mapping[str, str]
+    ) -> Meter:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a handler runs in a task
+        entry = self.table.enter(
+            model=visit.model,
+            method=request.method,
+            req_path=path,
+            cancel=task.cancel,
+            req_headers=request.raw_headers,
+            remote_ip=request.remote or "",
+            metadata=metadata,
+        )
+        head_bytes = _CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES
+        return Meter(request, visit, path, body, entry, BodySampler(head_bytes))
+
+    def _exchanged(self, meter: Meter) -> Exchanged | None:
+        if not self.captures.enabled:
+            return None
+        head = meter.sampler.head()
+        return Exchanged(
+            req_path=meter.path,
+            req_headers=meter.request.raw_headers,
+            req_body=meter.body,
+            status=meter.ending.status,
+            resp_headers=meter.visit.exchange.headers,
+            resp_body=head,
+            resp_cut=len(head) < meter.sampler.total_bytes,
+        )
+
+
+def _ending(visit: Visit) -> _Ending:
+    """Of a request whose handler returned."""
+    exchange = visit.exchange
+    outcome = Outcome(exchange.outcome or Outcome.OK)
+    status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else exchange.status
+    return _Ending(outcome, status, _message(outcome) or exchange.detail)
+
+
+def _cut_off(meter: Meter) -> _Ending:
+    """Of a request whose handler was cancelled: by its client, or by us while the client was still there."""
+    transport = meter.request.transport
+    gone = transport is None or transport.is_closing()
+    outcome = Outcome.CLIENT_GONE if gone and not meter.entry.cancelled else Outcome.CANCELLED
+    status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else meter.visit.exchange.status or CLIENT_GONE_STATUS
+    return _Ending(outcome, status, _message(outcome))
+
+
+def _message(outcome: Outcome) -> str:
+    match outcome:
+        case Outcome.CLIENT_GONE:
+            return "the client left"
+        case Outcome.CANCELLED:
+            return "cancelled"
+        case _:
+            return ""
+
+
+def _row(meter: Meter) -> Row:
+    visit, ending = meter.visit, meter.ending
+    return Row(
+        timestamp=time.time(),
+        model=visit.model,
+        req_path=meter.path,
+        resp_status_code=ending.status,
+        resp_content_type=visit.exchange.header(b"content-type").decode("latin-1"),
+        duration_ms=int((time.monotonic() - visit.started_at) * 1000),
+        outcome=ending.outcome,
+        error_msg=ending.message,
+        metadata=meter.entry.metadata,
+        spans=_spans(meter),
+        requested=visit.requested,
+        request_id=uuid.uuid4().hex,
+    )
+
+
+def _spans(meter: Meter) -> Spans:
+    lease = meter.visit.lease
+    if lease is None:
+        return NO_SPANS
+    return spans(
+        queue_seconds=lease.queue_seconds,
+        load_seconds=lease.load_seconds,
+        granted_at=lease.granted_at,
+        first_byte_at=meter.sampler.first_at,
+        finished_at=meter.visit.exchange.finished_at,
+    )
+
+
+def _sample(meter: Meter) -> ResponseSample | None:
+    exchange = meter.visit.exchange
+    if not exchange.status:
+        return None
+    return meter.sampler.sample(
+        content_type=exchange.header(b"content-type").decode("latin-1"),
+        content_encoding=exchange.header(b"content-encoding").decode("latin-1"),
+        status=exchange.status,
+        complete=meter.ending.outcome is Outcome.OK,
+    )
