@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import queue
 import select
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -177,6 +179,39 @@ class Stream:
         self._connection.close()
 
 
+class Notices:
+    """What a service tells its manager (sd_notify), taken off the socket at once as systemd does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while message := self._socket.recv(4096):
+            for line in message.split(b"\n"):
+                self._lines.put(line)
+
+    def wait(self, line: bytes, seconds: float) -> bool:
+        """Whether the line comes in time; the lines before it are forgotten."""
+        end = time.monotonic() + seconds
+        with contextlib.suppress(queue.Empty):
+            while self._lines.get(timeout=max(0.0, end - time.monotonic())) != line:
+                pass
+            return True
+        return False
+
+    def close(self) -> None:
+        """End the reader; once is enough."""
+        if self._reader.is_alive():
+            self._socket.shutdown(socket.SHUT_RDWR)
+            self._reader.join()
+            self._socket.close()
+
+
 class Service:
     """One running ``llama-swap`` and requests to it."""
 
@@ -186,14 +221,12 @@ class Service:
         self.base_url = f"http://127.0.0.1:{port}"
         self._config = folder / "config.yaml"
         self.write(config)
-        self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notices.bind(str(folder / "notify"))
-        self._notices.settimeout(_START_SECONDS)
+        self._notices = Notices(folder / "notify")
         self.log = folder / "log"
         argv = [sys.executable, "-m", "llama_swap", "--config", str(self._config), "--listen", f"127.0.0.1:{port}"]
         with self.log.open("wb") as log:
             self._child = subprocess.Popen(
-                argv, env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify")}, stdout=log, stderr=log
+                argv, env={**os.environ, "NOTIFY_SOCKET": str(self._notices.path)}, stdout=log, stderr=log
             )
         self.process = Process(self._child.pid)
 
@@ -203,25 +236,15 @@ class Service:
 
     def wait_ready(self) -> "Service":
         """Wait until the service says that it serves, after its start or a reload."""
-        while b"READY=1" not in self._next_notice().split(b"\n"):
-            pass
-        return self
-
-    def _next_notice(self) -> bytes:
-        try:
-            return self._notices.recv(4096)
-        except TimeoutError:
+        if not self._notices.wait(b"READY=1", _START_SECONDS):
             pytest.fail(f"the service did not get ready:\n{self.log.read_text(encoding='utf-8')}")
+        return self
 
     def reload(self, config: Mapping[str, Any]) -> None:
         """Change the configuration and wait until it is in force."""
         self.write(config)
-        self._notices.settimeout(0)
-        with contextlib.suppress(BlockingIOError):
-            while self._notices.recv(4096):
-                pass
-        self._notices.settimeout(_START_SECONDS)
         self.process.send(signal.SIGHUP)
+        assert self._notices.wait(b"RELOADING=1", _START_SECONDS), "the service does not reload"
         self.wait_ready()
 
     def call(self, method: str, path: str, body: Any = None) -> Answer:
