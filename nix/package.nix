@@ -29,6 +29,9 @@ python3Packages.buildPythonApplication {
     aiohttp
     httptools
     msgspec
+    nvidia-ml-py
+    prometheus-client
+    psutil
     pydantic
     pyyaml
     sdnotify

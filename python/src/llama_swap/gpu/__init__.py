@@ -1,0 +1,7 @@
+"""Device memory and utilisation as snapshots: what the drivers tell, and what they do not."""
+
+from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUse, ReadsDevices
+from llama_swap.gpu.nvml import Nvml
+from llama_swap.gpu.watch import DeviceWatch
+
+__all__ = ["Device", "DeviceSnapshot", "DeviceWatch", "MemoryKind", "Nvml", "ProcessUse", "ReadsDevices"]

@@ -1,0 +1,134 @@
+/* A libnvidia-ml.so.1 without a GPU: answers what the file named by NVML_STUB says, read again at every count.
+ *
+ *   init CODE            error of nvmlInit and nvmlDeviceGetCount (0: none)
+ *   count N              devices
+ *   D.KEY VALUE          of device D: name uuid total free used reserved v2 temp memtemp util fan power limit arch
+ *                        lost (error of every question), mig (1: split), parent (this is an instance of that device)
+ *   D.compute PID BYTES  a process; D.graphics likewise; BYTES -1: not known
+ *
+ * What is not in the file is not supported (3), as on a device that cannot tell.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEVICES = 16, PROCESSES = 16, SUCCESS = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
+typedef unsigned long long u64;
+typedef struct { unsigned pid; u64 used; unsigned instance, compute_instance; } Process;
+typedef struct { char name[96], uuid[96]; long long number[16]; Process process[2][PROCESSES]; unsigned processes[2]; } Device;
+enum { TOTAL, FREE, USED, RESERVED, V2, TEMP, MEMTEMP, UTIL, FAN, POWER, LIMIT, ARCH, LOST, MIG, PARENT, KEYS };
+static const char *const keys[KEYS] = {"total", "free", "used", "reserved", "v2", "temp", "memtemp", "util",
+                                       "fan", "power", "limit", "arch", "lost", "mig", "parent"};
+static Device devices[DEVICES];
+static int init_error, count;
+
+static void read_line(const char *line) {
+    int d, k;
+    char key[32], value[96];
+    u64 pid;
+    long long used;
+    if (sscanf(line, "init %d", &init_error) == 1 || sscanf(line, "count %d", &count) == 1) return;
+    if (sscanf(line, "%d.%31s %95[^\n]", &d, key, value) != 3 || d < 0 || d >= DEVICES) return;
+    if (!strcmp(key, "name")) strcpy(devices[d].name, value);
+    if (!strcmp(key, "uuid")) strcpy(devices[d].uuid, value);
+    for (k = 0; k < KEYS; k++)
+        if (!strcmp(key, keys[k])) devices[d].number[k] = atoll(value);
+    k = !strcmp(key, "graphics");
+    if ((k || !strcmp(key, "compute")) && sscanf(value, "%llu %lld", &pid, &used) == 2) {
+        Process found = {(unsigned)pid, (u64)used, 0, 0};
+        devices[d].process[k][devices[d].processes[k]++] = found;
+    }
+}
+
+static int read_file(void) {
+    char line[256];
+    const char *path = getenv("NVML_STUB");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    int d, k;
+    init_error = count = 0;
+    memset(devices, 0, sizeof devices);
+    for (d = 0; d < DEVICES; d++)
+        for (k = 0; k < KEYS; k++) devices[d].number[k] = -1;
+    if (!file) return 9; /* driver not loaded */
+    while (fgets(line, sizeof line, file)) read_line(line);
+    fclose(file);
+    return init_error;
+}
+
+static int number(Device *device, int key, unsigned *out) {
+    if (device->number[LOST] > 0) return (int)device->number[LOST];
+    if (device->number[key] < 0) return NOT_SUPPORTED;
+    *out = (unsigned)device->number[key];
+    return SUCCESS;
+}
+
+static int text(const char *found, char *out, unsigned size) {
+    if (!*found) return NOT_SUPPORTED;
+    snprintf(out, size, "%s", found);
+    return SUCCESS;
+}
+
+static int processes(Device *device, int kind, unsigned *room, Process *out) {
+    unsigned found = device->processes[kind];
+    if (device->number[LOST] > 0) return (int)device->number[LOST];
+    if (*room < found) { *room = found; return TOO_SMALL; }
+    if (found) memcpy(out, device->process[kind], found * sizeof *out);
+    *room = found;
+    return SUCCESS;
+}
+
+int nvmlInitWithFlags(unsigned flags) { (void)flags; return read_file(); }
+int nvmlShutdown(void) { return SUCCESS; }
+int nvmlDeviceGetCount_v2(unsigned *out) { int error = read_file(); *out = (unsigned)count; return error; }
+int nvmlSystemGetDriverVersion(char *out, unsigned size) { return text("570.00", out, size); }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **out) {
+    *out = &devices[index];
+    return devices[index].number[LOST] > 0 ? (int)devices[index].number[LOST] : SUCCESS;
+}
+int nvmlDeviceGetName(Device *d, char *out, unsigned size) { return text(d->name, out, size); }
+int nvmlDeviceGetUUID(Device *d, char *out, unsigned size) { return text(d->uuid, out, size); }
+int nvmlDeviceGetTemperature(Device *d, int sensor, unsigned *out) { return sensor ? INVALID : number(d, TEMP, out); }
+int nvmlDeviceGetFanSpeed(Device *d, unsigned *out) { return number(d, FAN, out); }
+int nvmlDeviceGetPowerUsage(Device *d, unsigned *out) { return number(d, POWER, out); }
+int nvmlDeviceGetEnforcedPowerLimit(Device *d, unsigned *out) { return number(d, LIMIT, out); }
+int nvmlDeviceGetArchitecture(Device *d, unsigned *out) { return number(d, ARCH, out); }
+int nvmlDeviceGetUtilizationRates(Device *d, unsigned out[2]) { out[1] = 0; return number(d, UTIL, out); }
+int nvmlDeviceGetComputeRunningProcesses_v3(Device *d, unsigned *room, Process *out) { return processes(d, 0, room, out); }
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Device *d, unsigned *room, Process *out) { return processes(d, 1, room, out); }
+const char *nvmlErrorString(int error) { (void)error; return "an error"; }
+
+int nvmlDeviceGetMemoryInfo_v2(Device *d, struct { unsigned version; u64 total, reserved, free, used; } *out) {
+    unsigned present;
+    int error = number(d, V2, &present);
+    if (error) return error;
+    out->total = (u64)d->number[TOTAL];
+    out->reserved = (u64)d->number[RESERVED];
+    out->free = (u64)d->number[FREE];
+    out->used = (u64)d->number[USED];
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMemoryInfo(Device *d, struct { u64 total, free, used; } *out) {
+    unsigned present;
+    int error = number(d, TOTAL, &present);
+    if (error) return error;
+    out->total = (u64)d->number[TOTAL];
+    out->free = (u64)d->number[FREE];
+    out->used = out->total - out->free;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetFieldValues(Device *d, int n, struct {
+    unsigned field, scope; long long at, latency; int type, error; union { double d; unsigned ui; u64 all; } value; } *out) {
+    if (d->number[LOST] > 0) return (int)d->number[LOST];
+    for (int i = 0; i < n; i++) out[i].error = number(d, MEMTEMP, &out[i].value.ui);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(Device *d, unsigned *current, unsigned *pending) { *pending = 0; return number(d, MIG, current); }
+int nvmlDeviceGetMaxMigDeviceCount(Device *d, unsigned *out) { (void)d; *out = 7; return SUCCESS; }
+int nvmlDeviceGetMigDeviceHandleByIndex(Device *d, unsigned index, Device **out) {
+    for (int i = 0; i < DEVICES; i++)
+        if (devices[i].number[PARENT] == d - devices && index-- == 0) { *out = &devices[i]; return SUCCESS; }
+    return NOT_FOUND;
+}
