@@ -41,6 +41,7 @@ class Peer:
     closed: asyncio.Event
 
     async def send(self, data: bytes) -> None:
+        """Send bytes of an answer."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -50,10 +51,12 @@ class Peer:
             await self.reader.read()
 
     def reset(self) -> None:
+        """Drop the connection."""
         self.writer.transport.abort()
 
     @property
     def headers(self) -> list[tuple[str, str]]:
+        """The request's headers with lower-case names."""
         lines = self.head.decode("latin-1").split("\r\n")[1:-2]
         return [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
 
@@ -74,9 +77,11 @@ class Plane:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def client(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A raw connection to the front."""
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def exchange_ended(self) -> Exchange:
+        """The last exchange, once its handler has returned."""
         async with asyncio.timeout(DEADLINE):
             await self.ended.wait()
         return self.exchanges[-1]
@@ -118,6 +123,7 @@ def post(body: bytes, extra: bytes = b"", path: bytes = b"/") -> bytes:
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """One whole request: its head and its body without framing."""
     head = await reader.readuntil(b"\r\n\r\n")
     fields = head.lower().split(b"\r\n")
     length = next((int(line.split(b":")[1]) for line in fields if line.startswith(b"content-length:")), 0)

@@ -13,11 +13,13 @@ NAMED = b"model 'm'"
 
 
 def split(answer):
+    """Head and body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return head, body
 
 
 def chunk(data):
+    """One chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -211,7 +213,7 @@ async def test_ambiguous_heads_are_refused(plane, wire, upstream):
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x",
         b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 20\r\n\r\nGET /x HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nX : a\r\n\r\n",
@@ -224,7 +226,7 @@ async def test_smuggled_requests_reach_no_upstream(plane, wire, request_bytes):
     """A request that can be read in two ways is refused and its connection closed; nothing is forwarded."""
     answer = await plane.ask(request_bytes, OK + b"Content-Length: 0\r\n\r\n")
     assert answer.count(b"HTTP/1.") <= 1
-    assert answer[:10] not in {b"HTTP/1.1 2"}
+    assert not answer.startswith(b"HTTP/1.1 2")
     assert plane.requests == []
 
 

@@ -1,6 +1,7 @@
 """front: the listening side's limits, and the names of aiohttp that the data plane leans on."""
 
 import asyncio
+import contextlib
 
 import pytest
 from aiohttp import web
@@ -38,12 +39,10 @@ async def test_head_that_drips_is_cut(make_plane):
     async with make_plane(head_seconds=0.15) as plane:
         reader, writer = await plane.client()
         async with asyncio.timeout(5):
-            with pytest.raises(ConnectionError):
-                while not reader.at_eof():
-                    writer.write(b"G")
-                    await writer.drain()
-                    await asyncio.sleep(0.02)
-                raise ConnectionResetError
+            while not reader.at_eof():
+                writer.write(b"G")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(), 0.02)
         writer.close()
 
 
@@ -108,7 +107,7 @@ async def test_private_names_of_aiohttp():
 
 
 async def test_relayed_response_writes_nothing():
-    """aiohttp's two calls at the end of a handler find nothing to do, and it obeys keep_alive."""
+    """Aiohttp's two calls at the end of a handler find nothing to do, and it obeys keep_alive."""
     response = RelayedResponse(206, closes=False)
     assert response.status == 206
     assert response.prepared

@@ -15,6 +15,7 @@ TYPE = b"Content-Type: multipart/form-data; boundary=BOUND\r\n"
 
 
 def part(name, value, extra=b""):
+    """One part of a form."""
     head = b'--BOUND\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n'
     return head % (name, extra) + value + b"\r\n"
 
@@ -24,6 +25,7 @@ END = b"--BOUND--\r\n"
 
 
 def scan(body, step):
+    """Feed a body in pieces of ``step`` bytes."""
     scanner = FieldScanner(b"BOUND")
     for start in range(0, len(body), step):
         scanner.feed(body[start : start + step])

@@ -153,7 +153,7 @@ async def test_refused_connection_names_model_and_address(plane, wire):
 
 
 async def test_header_timeout(make_plane, wire):
-    """responseHeader bounds the wait for the head."""
+    """ResponseHeader bounds the wait for the head."""
     async with make_plane(UpstreamTimeouts(response_header=0.05)) as plane:
 
         async def script(peer):

@@ -18,6 +18,8 @@ GET_1_0 = b"GET / HTTP/1.0\r\n\r\n"
 
 
 def dying(*pieces):
+    """A script that sends these and closes."""
+
     async def script(peer):
         for piece in pieces:
             await peer.send(piece)

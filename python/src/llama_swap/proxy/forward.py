@@ -143,8 +143,12 @@ async def forward_on(  # noqa: PLR0913 - as above
     connection: UpstreamConnection,
     received: bytes,
 ) -> web.StreamResponse:
-    """Stream an answer whose first bytes were read already; the connection is not used again."""
+    """Stream the answer to a refused upgrade, whose first bytes were read already; both connections end with it.
+
+    (aiohttp before 3.13 reads no further request on a connection that has asked for an upgrade.)
+    """
     relay = Relay(request, connection, outgoing, exchange)
+    relay.closes = True
     connection.on_data(received)
     connection.resume_reading()
     await _follow(request, upstream, relay)

@@ -60,7 +60,6 @@ class Relay:
         "_pending",
         "_protocol",
         "_request",
-        "pieces",
         "_upload",
         "_wake",
         "_write",
@@ -71,6 +70,7 @@ class Relay:
         "head",
         "heard",
         "paused",
+        "pieces",
         "reusable",
     )
 
