@@ -2,17 +2,20 @@
 
 from llama_swap.config import json_schema
 from llama_swap.config.schema import ConfigFile
-from llama_swap.config.section import INSTEAD, NOT_YET, Section
+from llama_swap.config.section import INSTEAD, Section
 from llama_swap.config.validate import section_at
 
-# The keys of llama-swap v250 that serve one machine's models.
+# The keys of llama-swap v250.
 TOP = {
     *("healthCheckTimeout", "logLevel", "logTimeFormat", "logToStdout", "logRequests", "globalTTL", "unloadTimeout"),
     *("startPort", "includeAliasesInList", "apiKeys", "macros", "upstream", "models", "groups", "routing", "hooks"),
+    *("matrix", "profiles", "selectors", "peers", "store", "performance", "ui", "captureBuffer", "metricsMaxInMemory"),
+    "sendLoadingState",
 }
 MODEL = {
     *("cmd", "cmdStop", "proxy", "checkEndpoint", "ttl", "unloadTimeout", "aliases", "env", "name", "description"),
     *("unlisted", "useModelName", "concurrencyLimit", "metadata", "capabilities", "filters", "timeouts", "macros"),
+    *("sendLoadingState", "compat"),
 }
 
 
@@ -52,13 +55,12 @@ def test_forms_of_values():
 
 
 def test_hints_are_about_the_schema():
-    """Keys that are told to be elsewhere or not supported are not keys of that section, and the sections exist."""
+    """Keys that are told to be elsewhere are not keys of that section, and the sections exist."""
     known = {section.__name__: section for section in sections()}
-    for hints in (NOT_YET, INSTEAD):
-        for name, keys in hints.items():
-            assert not {str(field.alias).casefold() for field in known[name].model_fields.values()} & {
-                key.casefold() for key in keys
-            }
+    for name, keys in INSTEAD.items():
+        assert not {str(field.alias).casefold() for field in known[name].model_fields.values()} & {
+            key.casefold() for key in keys
+        }
 
 
 def test_section_at():

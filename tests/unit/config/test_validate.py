@@ -49,15 +49,6 @@ def test_unknown_key_of_a_model(refused, key, fix):
     assert problem.fix == fix
 
 
-@pytest.mark.parametrize(
-    "key", ["matrix", "selectors", "peers", "profiles", "store", "performance", "sendLoadingState"]
-)
-def test_keys_of_later(refused, key):
-    """A key of llama-swap's that is not supported yet is refused as that, not as a misspelling."""
-    (problem,) = refused(f"{key}: {{}}\nmodels: {{}}").values()
-    assert "not supported by this version" in problem.rule
-
-
 def test_unknown_values_are_not_shown(refused):
     """The value of an unknown key may be a misplaced secret."""
     assert "sesame" not in str(refused("apiKey: sesame\nmodels: {}")["apiKey"])

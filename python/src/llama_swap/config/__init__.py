@@ -6,7 +6,18 @@ from llama_swap.config.merge import config_sources
 from llama_swap.config.ports import PortBook, port_is_free
 from llama_swap.config.problems import ConfigError, Problem
 from llama_swap.config.schema import json_schema
-from llama_swap.config.values import Capabilities, Config, Filters, Model, Timeouts
+from llama_swap.config.values import (
+    Capabilities,
+    Config,
+    Filters,
+    Model,
+    Peer,
+    PeerModel,
+    Profile,
+    Selector,
+    Strategy,
+    Timeouts,
+)
 
 __all__ = [
     "Capabilities",
@@ -14,8 +25,13 @@ __all__ = [
     "ConfigError",
     "Filters",
     "Model",
+    "Peer",
+    "PeerModel",
     "PortBook",
     "Problem",
+    "Profile",
+    "Selector",
+    "Strategy",
     "Timeouts",
     "config_sources",
     "json_schema",

@@ -12,7 +12,7 @@ from llama_swap.config.expand import fill_port
 from llama_swap.config.redact import redact_argv
 from llama_swap.config.rules import compile_pattern, configured_groups
 from llama_swap.config.schema import ConfigFile
-from llama_swap.config.schema_model import FiltersSection, ModelSection
+from llama_swap.config.schema_model import FiltersSection, ModelSection, TimeoutsSection
 from llama_swap.config.schema_routing import FifoSection
 from llama_swap.config.tree import Node, plain_data
 from llama_swap.config.values import Capabilities, Filters, Model, Timeouts
@@ -20,6 +20,9 @@ from llama_swap.scheduler.spec import GroupSpec, Limits, ModelSpec, SchedulerSpe
 
 DEFAULT_HEALTH_CHECK_SECONDS = 120.0
 DEFAULT_UNLOAD_SECONDS = 10.0
+COMFYUI = "comfyui_auto"
+"""The model behind ``/comfyui/``: its page asks for many things at once and keeps a WebSocket open (llama-swap)."""
+COMFYUI_REQUESTS = 50
 DEFAULT_IGNORED = r"\.(?:js|json|css|png|gif|jpg|jpeg|ico|txt)$"
 """Paths that a browser asks for by itself; llama-swap's default for ``upstream.ignorePaths``."""
 
@@ -42,7 +45,7 @@ class Blueprints:
         """The model with this port; without any, if its command uses none."""
         used = port if model_id in self.port_users else None
         section = _section(self.nodes[model_id], port)
-        filters = _filters(section.filters)
+        filters = request_filters(section.filters)
         own_argv, own_text = _command(section.cmd, self.env)
         return Model(
             id=model_id,
@@ -66,12 +69,16 @@ class Blueprints:
             description=section.description.strip(),
             unlisted=section.unlisted,
             use_model_name=section.use_model_name,
-            concurrency_limit=max(0, section.concurrency_limit),
+            concurrency_limit=_concurrency_limit(model_id, section.concurrency_limit),
             metadata=section.metadata,
             capabilities=_capabilities(section),
-            timeouts=_timeouts(section),
+            timeouts=request_timeouts(section.timeouts),
             filters=filters,
             fingerprint=self._fingerprint(model_id),
+            send_loading_state=(
+                self.file.send_loading_state if section.send_loading_state is None else section.send_loading_state
+            ),
+            ignore_websockets=section.compat.ignore_websockets or model_id == COMFYUI,
         )
 
     def _fingerprint(self, model_id: str) -> str:
@@ -86,6 +93,12 @@ class Blueprints:
             self.file.start_port if model_id in self.port_users else None,
         ]
         return hashlib.sha256(json.dumps(started).encode()).hexdigest()
+
+
+def _concurrency_limit(model_id: str, limit: int) -> int:
+    if limit <= 0:
+        return 0
+    return max(limit, COMFYUI_REQUESTS) if model_id == COMFYUI else limit
 
 
 def _section(node: Node, port: int) -> ModelSection:
@@ -107,7 +120,8 @@ def _endpoint(endpoint: str) -> str | None:
     return endpoint if endpoint.startswith("/") else f"/{endpoint}"
 
 
-def _filters(section: FiltersSection) -> Filters:
+def request_filters(section: FiltersSection) -> Filters:
+    """The changes to a request body; ``model`` is never one of them."""
     names = (name.strip() for name in (section.strip_params or section.strip_params_legacy).split(","))
     return Filters(
         strip_params=tuple(dict.fromkeys(name for name in names if name not in {"", "model"})),
@@ -126,8 +140,8 @@ def _capabilities(section: ModelSection) -> Capabilities | None:
     return None if found == Capabilities() else found
 
 
-def _timeouts(section: ModelSection) -> Timeouts:
-    given = section.timeouts
+def request_timeouts(given: TimeoutsSection) -> Timeouts:
+    """The limits on each step of a request."""
     return Timeouts(
         connect_seconds=given.connect,
         keepalive_seconds=given.keepalive,

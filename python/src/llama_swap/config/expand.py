@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 
 from llama_swap.config.argv import drop_comments
 from llama_swap.config.macros import Expander, Macro, Scope
-from llama_swap.config.names import Finding, did_you_mean
+from llama_swap.config.names import Finding, nearest_name
 from llama_swap.config.problems import KeyPath
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.tree import Array, Node, Scalar, Table, has_anchor
 
 PORT = "${PORT}"
 DEFAULT_PROXY = f"http://localhost:{PORT}"
+MISSPELT = 0.75
+"""How like a known key an unknown one with an anchor must be to count as a slip, and not as a name of its author's."""
 _COMMANDS = {"cmd": frozenset({"PORT"}), "cmdStop": frozenset({"PORT", "PID"})}
 
 
@@ -75,7 +77,8 @@ def _without_anchor_holders(root: Table) -> Table:
     holders = {
         key
         for key, value in root.entries.items()
-        if key.startswith("x-") or (key not in known and has_anchor(value) and not did_you_mean(key, known))
+        if key.startswith("x-")
+        or (key not in known and has_anchor(value) and not nearest_name(key, known, likeness=MISSPELT))
     }
     return replace(root, entries={key: value for key, value in root.entries.items() if key not in holders})
 

@@ -39,13 +39,18 @@ def _scalar(raw: Any, what: str) -> Scalar:
     raise broken(f"must be {what}, not a {'list' if isinstance(raw, list) else 'mapping'}")
 
 
-def _text(raw: Any) -> str:
+def text_value(raw: Any) -> str:
+    """Text, as its author spelled it; raises for what is none."""
     scalar = _scalar(raw, "text")
     if scalar.value is None:
         raise broken("must be text, not empty")
     if isinstance(scalar.value, str):
         return scalar.value
     return scalar.text
+
+
+def _optional_text(raw: Any) -> str:
+    return "" if isinstance(raw, Scalar) and raw.value is None else text_value(raw)
 
 
 def _whole(raw: Any) -> int:
@@ -91,7 +96,7 @@ def _bytes(raw: Any) -> int:
 def _command(raw: Any) -> str | tuple[str, ...]:
     if isinstance(raw, dict):
         raise broken("must be text or a list of arguments, not a mapping")
-    return tuple(_text(item) for item in raw) if isinstance(raw, list) else _text(raw)
+    return tuple(text_value(item) for item in raw) if isinstance(raw, list) else text_value(raw)
 
 
 def json_value(raw: Any) -> Any:
@@ -109,7 +114,7 @@ def one_of(*words: str, fold: bool = False) -> Any:
     """A type for text that is one of a few words; in any case, if ``fold``, and then lower-cased."""
 
     def check(raw: Any) -> str:
-        text = _text(raw).lower() if fold else _text(raw)
+        text = text_value(raw).lower() if fold else text_value(raw)
         if text in words:
             return text
         raise broken("must be one of: " + ", ".join(words))
@@ -129,7 +134,10 @@ def _or_text_schema(pattern: str, **extra: Any) -> WithJsonSchema:
 
 _DURATION_SCHEMA = _or_text_schema(f"^{_DURATION.pattern}$", minimum=0)
 
-Text = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+Text = Annotated[str, BeforeValidator(text_value), WithJsonSchema({"type": ["string", "number", "boolean"]})]
+OptionalText = Annotated[
+    str, BeforeValidator(_optional_text), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})
+]
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"anyOf": [{"type": "boolean"}, _MACRO_SCHEMA]})]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0), _number_schema(minimum=0)]
 Whole = Annotated[int, BeforeValidator(_whole), _number_schema()]

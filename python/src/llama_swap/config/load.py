@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llama_swap.config.compile import Blueprints, compile_scheduler, ignored_paths
+from llama_swap.config.compile_names import compile_peers, compile_profiles, compile_selectors, peer_names
 from llama_swap.config.expand import expand_tree, fill_port
+from llama_swap.config.keyring import KeyRing, collect_keys
 from llama_swap.config.macros import Expander
 from llama_swap.config.merge import read_sources
 from llama_swap.config.names import Finding, NamedModel, accepted_names
@@ -23,6 +25,10 @@ from llama_swap.config.values import Config, Model
 
 ANY_PORT = 1
 """Stands in where the port is not known yet, to check the types of what uses it; no model ever gets it."""
+
+
+DEFAULT_ROWS = 1000
+DEFAULT_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class _Checked:
     names: Mapping[str, str]
     warnings: tuple[Problem, ...]
     env_names: frozenset[str]
+    keys: KeyRing
 
 
 def load_config(
@@ -73,15 +80,18 @@ def _check(root: Table, env: Mapping[str, str], *, allow_missing_env: bool) -> _
     }
     names, findings = accepted_names(claims)
     problems = [*expander.problems, *valid.problems]
-    findings = [*expanded.findings, *findings, *check_rules(valid.file, names)]
+    keys = collect_keys(valid.file, valid.root, env)
+    findings = [*expanded.findings, *findings, *keys.findings, *check_rules(valid.file, names)]
+    advice = [*check_advice(valid.file)]
+    (advice if allow_missing_env else findings).extend(keys.unread)
     problems += _located(_without_consequences(findings, problems), valid.root)
     if problems:
         raise ConfigError(_in_order(problems))
-    warnings = _in_order([*expander.warnings, *_located(check_advice(valid.file), valid.root)])
+    warnings = _in_order([*expander.warnings, *_located(advice, valid.root)])
     kept: Node = expanded.root
     for path in valid.removed:
         kept = without(kept, path)
-    return _Checked(valid.file, kept, expanded.port_users, names, warnings, frozenset(expander.env_names))
+    return _Checked(valid.file, kept, expanded.port_users, names, warnings, frozenset(expander.env_names), keys)
 
 
 def _without_consequences(findings: Iterable[Finding], problems: Sequence[Problem]) -> list[Finding]:
@@ -135,12 +145,13 @@ def _config(
     checked: _Checked, sources: tuple[Path, ...], models: dict[str, Model], bind: Callable[[str, int], Model]
 ) -> Config:
     file, names = checked.file, checked.names
+    peers = compile_peers(file, checked.keys.peers)
     preload = (names[name.strip()] for name in file.hooks.on_startup.preload if name.strip() in names)
     return Config(
         models=models,
         names=names,
         scheduler=compile_scheduler(file, models, names),
-        api_keys=tuple(file.api_keys),
+        api_keys=checked.keys.clients,
         preload=tuple(dict.fromkeys(preload)),
         log_level=file.log_level,
         log_time_format=file.log_time_format,
@@ -153,5 +164,25 @@ def _config(
         sources=sources,
         warnings=checked.warnings,
         env_names=checked.env_names,
+        profiles=compile_profiles(file),
+        selectors=compile_selectors(file),
+        peers=peers,
+        peer_names=peer_names(peers.values()),
+        store_path=Path(file.store.path) if file.store.path else None,
+        store_max_rows=file.store.max_rows,
+        store_max_age_days=file.store.max_age_days,
+        metrics_max_in_memory=file.metrics_max_in_memory if file.metrics_max_in_memory > 0 else DEFAULT_ROWS,
+        capture_buffer_bytes=file.capture_buffer << 20,
+        performance_enabled=not file.performance.disabled,
+        performance_every_seconds=file.performance.every or DEFAULT_EVERY_SECONDS,
+        session_id_headers=_header_names(file.ui.activity.session_id),
         bind=bind,
     )
+
+
+def _header_names(written: Iterable[str]) -> tuple[str, ...]:
+    """Trimmed, each once whatever its case, the empty ones left out."""
+    names: dict[str, str] = {}
+    for name in written:
+        names.setdefault(name.strip().lower(), name.strip())
+    return tuple(name for name in names.values() if name)

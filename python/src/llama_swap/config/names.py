@@ -33,10 +33,14 @@ class NamedModel:
     param_ids: Sequence[str]
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, whatever its case, or None if none is alike."""
+def nearest_name(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """The known name most like ``name``, whatever its case, or None if none is alike.
+
+    Args:
+        likeness: from 0 (nothing in common) to 1 (equal), as :mod:`difflib` measures it.
+    """
     by_folded = {candidate.casefold(): candidate for candidate in known}
-    found = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    found = get_close_matches(name.casefold(), by_folded, n=1, cutoff=likeness)
     return by_folded[found[0]] if found else None
 
 

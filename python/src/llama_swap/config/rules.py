@@ -93,13 +93,6 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _check_top(file: ConfigFile) -> Iterator[Finding]:
-    for index, key in enumerate(file.api_keys):
-        if not key:
-            yield Finding(
-                ("apiKeys", index), "empty api key found in apiKeys", "remove it, or set the variable it is from"
-            )
-        elif any(char.isspace() for char in key):
-            yield Finding(("apiKeys", index), "api key cannot contain spaces")
     for index, pattern in enumerate(file.upstream.ignore_paths):
         try:
             compile_pattern(pattern)

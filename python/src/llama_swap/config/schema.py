@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from llama_swap.config.leaves import Flag, Json, Port, Seconds, Size, Text, one_of
+from llama_swap.config.apikeys import Key
+from llama_swap.config.leaves import Count, Flag, Json, Port, Seconds, Size, Text, Whole, one_of
 from llama_swap.config.schema_model import ModelSection
-from llama_swap.config.schema_routing import GroupMap, RoutingSection
+from llama_swap.config.schema_names import PeerMap, ProfileMap, SelectorMap
+from llama_swap.config.schema_routing import GroupMap, MatrixSection, RoutingSection
+from llama_swap.config.schema_service import PerformanceSection, StoreSection, UiSection
 from llama_swap.config.section import Section, empty_if_null
 
 
@@ -17,7 +20,7 @@ class StartupSection(Section):
     """What happens when the service starts."""
 
     preload: tuple[Text, ...] = ()
-    """Models to load, by ID or alias, one after another."""
+    """Models to load, by ID, alias or selector (its first target), one after another."""
 
 
 class HooksSection(Section):
@@ -79,8 +82,11 @@ class ConfigFile(Section):
     """First port for `${PORT}`; ports in use are skipped."""
     include_aliases_in_list: Flag = False
     """List aliases as models of their own."""
-    api_keys: tuple[Text, ...] = ()
-    """Keys that clients must send one of; none is no authentication."""
+    send_loading_state: Flag = False
+    """Tell waiting clients of streamed chats how loading goes, as reasoning text."""
+    api_keys: tuple[Key, ...] = ()
+    """Keys that clients must send one of; none is no authentication. Each is text, or (an addition) `{file: PATH}` or
+    `{credential: NAME}` with one key per line."""
     allowed_hosts: tuple[Text, ...] = ()
     """Host names (an addition) that browsers may use for this service, beside localhost and the machine's own."""
     max_body_size: Size = 0
@@ -95,6 +101,24 @@ class ConfigFile(Section):
     """Groups by name; the older spelling of `routing.router.settings.groups`."""
     routing: RoutingSection = RoutingSection()
     """How requests are routed and scheduled."""
+    matrix: MatrixSection | None = None
+    """Sets of models that may run together; the older spelling of `routing.router.settings.matrix`."""
+    profiles: ProfileMap = Field(default_factory=dict)
+    """Sets of names that mean another model, by name; one of them may be made the active one while the service runs."""
+    selectors: SelectorMap = Field(default_factory=dict)
+    """Names that stand for one of several models."""
+    peers: PeerMap = Field(default_factory=dict)
+    """Other servers with models of their own, by name."""
+    store: StoreSection = StoreSection()
+    """Where the list of finished requests is kept."""
+    metrics_max_in_memory: Whole = 1000
+    """Finished requests to remember when there is no `store.path`; 0 or less is the default of 1000."""
+    capture_buffer: Count = 0
+    """Megabytes (2^20 bytes) for whole requests and answers, for debugging; 0 (llama-swap: 5) captures none."""
+    performance: PerformanceSection = PerformanceSection()
+    """Figures about the machine."""
+    ui: UiSection = UiSection()
+    """What the pages show."""
     hooks: HooksSection = HooksSection()
     """What happens at certain moments."""
 

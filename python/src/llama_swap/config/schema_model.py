@@ -58,6 +58,13 @@ class CapabilitiesSection(Section):
     """Size of the context in tokens; 0 is unknown."""
 
 
+class CompatSection(Section):
+    """Ways of a server that need to be put up with."""
+
+    ignore_websockets: Flag = False
+    """WebSockets neither load the model nor keep it loaded nor count as requests; always so for `comfyui_auto`."""
+
+
 class ModelSection(Section):
     """One model: how to start its server and how to reach it."""
 
@@ -89,7 +96,7 @@ class ModelSection(Section):
     use_model_name: Text = ""
     """Model name to send to the server instead of the requested one."""
     concurrency_limit: Whole = 0
-    """Requests at once, waiting ones included; 0 is no limit."""
+    """Requests at once, waiting ones included; 0 is no limit. At least 50 for `comfyui_auto`."""
     metadata: dict[str, Json] = Field(default_factory=dict)
     """Anything; it is listed under `meta.llamaswap`."""
     capabilities: CapabilitiesSection = CapabilitiesSection()
@@ -98,5 +105,9 @@ class ModelSection(Section):
     """Limits on requests to the server."""
     filters: FiltersSection = FiltersSection()
     """Changes to request bodies."""
+    send_loading_state: Flag | None = None
+    """Tell waiting clients of streamed chats how loading goes; `sendLoadingState` of the file unless given."""
+    compat: CompatSection = CompatSection()
+    """Ways of the server that need to be put up with."""
     macros: dict[str, Json] = Field(default_factory=dict)
     """Macros of this model; they win over those of the file."""

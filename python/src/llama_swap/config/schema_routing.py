@@ -1,10 +1,10 @@
 """The keys about who may run beside whom and who is served next."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from llama_swap.config.leaves import Count, Flag, Json, Seconds, Text, Whole
+from llama_swap.config.leaves import Count, Flag, Json, Seconds, Text, Whole, one_of
 from llama_swap.config.section import Section, empty_if_null
 
 
@@ -21,6 +21,23 @@ class GroupSection(Section):
     """IDs of models; a model is in one group at most."""
     preload: Json = None
     """Ignored, as by llama-swap; use `hooks.on_startup.preload`."""
+
+
+_TieBreak: Any = one_of("definition", "lru")
+
+
+class MatrixSection(Section):
+    """Sets of models that may run together, written as expressions."""
+
+    vars: dict[str, Text] = Field(default_factory=dict)
+    """Short name -> ID of a model, for use in expressions; 1 to 32 letters, digits, `-` and `.`."""
+    evict_costs: dict[str, Whole] = Field(default_factory=dict, alias="evict_costs")
+    """Short name or ID -> what it costs to stop the model, at least 1; the default is 1."""
+    sets: dict[str, Text] = Field(default_factory=dict)
+    """Name -> expression: `&` is together, `|` is either, `+name` is another set, with parentheses. Required."""
+    tie_break: _TieBreak = "definition"
+    """Which of several equally cheap sets wins (an addition): the one that stands first, or with `lru` the one that
+    keeps the models that were used last."""
 
 
 class FifoSection(Section):
@@ -66,13 +83,15 @@ class RouterSettings(Section):
 
     groups: GroupMap = Field(default_factory=dict)
     """Groups by name."""
+    matrix: MatrixSection | None = None
+    """Sets of models that may run together."""
 
 
 class RouterSection(Section):
     """Who may run beside whom."""
 
     use: Text = "group"
-    """Always `group` in this version."""
+    """Which settings hold: `group` or `matrix`."""
     settings: RouterSettings = RouterSettings()
     """Settings of each router."""
 

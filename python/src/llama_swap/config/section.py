@@ -1,6 +1,7 @@
 """What all sections of the configuration file have in common, and keys that are not where people write them.
 
-To add a key: add a field to its section (and remove its name from :data:`NOT_YET`), then use it in ``compile.py``.
+To add a key: add a field with a docstring to its section, then use it in ``compile.py`` (or a file that it calls); a
+rule that takes more than one key goes into one of the ``rules`` files; then ``make docs`` writes the tables anew.
 """
 
 from collections.abc import Mapping
@@ -9,24 +10,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from llama_swap.config.tree import Scalar
-
-NOT_YET: Mapping[str, Mapping[str, str]] = {
-    "ConfigFile": {
-        "matrix": "use `groups`",
-        "selectors": "use `aliases`",
-        "peers": "remove it",
-        "profiles": "remove it",
-        "store": "remove it",
-        "performance": "remove it",
-        "ui": "remove it",
-        "captureBuffer": "remove it",
-        "metricsMaxInMemory": "remove it",
-        "sendLoadingState": "remove it",
-    },
-    "ModelSection": {"sendLoadingState": "remove it", "compat": "remove it"},
-    "RouterSettings": {"matrix": "use `groups`"},
-}
-"""Section -> a key of llama-swap's that this version does not know -> what to do instead."""
 
 INSTEAD: Mapping[str, Mapping[str, str]] = {
     "ConfigFile": {

@@ -136,7 +136,7 @@ def problem_at(root: Node, path: KeyPath, rule: str, fix: str = "", *, secret: b
 
 def shown_value(source: str, path: KeyPath) -> str | None:
     """A value for a message: one short line, quoted; None where it may be a secret."""
-    if path[:1] == ("apiKeys",) or path[2:3] == ("env",):
+    if path[:1] == ("apiKeys",) or path[2:3] in {("env",), ("apiKey",)}:
         return None
     line = " ".join(redact_text(source).split())
     return f'"{line if len(line) <= LONGEST_SHOWN else line[: LONGEST_SHOWN - 3] + "..."}"'

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from llama_swap.config.names import did_you_mean
 from llama_swap.config.problems import ConfigError, KeyPath, Problem
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_model import ModelSection
-from llama_swap.config.section import INSTEAD, NOT_YET, Section
+from llama_swap.config.section import INSTEAD, Section
 from llama_swap.config.tree import Node, Scalar, node_at, plain_data, problem_at, without
 
 _RULES = {
@@ -93,8 +94,6 @@ def _unknown_key(path: KeyPath) -> tuple[str, str]:
     section = section_at(path[:-1])
     key = str(path[-1])
     here = "" if section is None else section.__name__
-    if later := NOT_YET.get(here, {}).get(key):
-        return f"`{key}` is a key of llama-swap's that is not supported by this version", later
     rule = f"unknown key `{key}`"
     if instead := INSTEAD.get(here, {}).get(key.casefold()):
         return rule, f"did you mean `{instead}`?"
@@ -124,4 +123,5 @@ def _inner(kind: Any, step: str | int) -> Any:
         found = next((field.annotation for field in kind.model_fields.values() if field.alias == step), None)
     elif get_origin(kind) is dict:
         found = get_args(kind)[1]
-    return get_args(found)[0] if get_origin(found) is Annotated else found
+    # `X | None` and `Annotated[X, ...]` are about X.
+    return get_args(found)[0] if get_origin(found) in {Annotated, UnionType} else found

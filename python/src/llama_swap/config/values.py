@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,80 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class Profile:
+    """Names that mean something else while the profile is active; applied once, so pins do not chain.
+
+    Attributes:
+        pins: requested name -> model, alias, selector or model of a peer, as written; None switches the name off.
+    """
+
+    description: str
+    pins: Mapping[str, str | None]
+
+
+class Strategy(StrEnum):
+    """How a selector chooses one of its targets."""
+
+    PIN = "pin"
+    WARM = "warm"
+    SPILLOVER = "spillover"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A name that stands for one of several models, chosen for every request.
+
+    Attributes:
+        targets: models, aliases or models of peers, as written; those of ``warm`` are local.
+        spillover: requests that an active target gets before the next one is started.
+        metadata: anything, for the list of models.
+    """
+
+    strategy: Strategy
+    targets: tuple[str, ...]
+    spillover: int = 1
+    name: str = ""
+    description: str = ""
+    unlisted: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another server with models of its own.
+
+    Attributes:
+        base_url: the path of a request is appended to it; without a slash at its end.
+        api_key: sent instead of what the client sent; None when the peer is to get no key at all.
+        models: as the peer calls them, each once, in the order of the file.
+    """
+
+    id: str
+    base_url: str
+    api_key: str | None = field(repr=False)
+    models: tuple[str, ...]
+    filters: Filters
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class PeerModel:
+    """A model of a peer, found by its fully qualified or its bare name.
+
+    Attributes:
+        model: as the peer calls it.
+    """
+
+    peer: Peer
+    model: str
+
+    @property
+    def qualified(self) -> str:
+        """``PEER/MODEL``; both may have slashes of their own, so it cannot be taken apart again."""
+        return f"{self.peer.id}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model with every default and macro resolved.
 
@@ -82,6 +157,8 @@ class Model:
         use_model_name: the name the upstream is told instead of the requested one; empty for no change.
         concurrency_limit: waiting and served requests at once; 0 is no limit.
         fingerprint: changes when the process would be started or reached differently, whatever its port.
+        send_loading_state: waiting clients of streamed chats are told how loading goes.
+        ignore_websockets: WebSockets neither load the model nor count as requests.
     """
 
     id: str
@@ -107,9 +184,11 @@ class Model:
     timeouts: Timeouts
     filters: Filters
     fingerprint: str
+    send_loading_state: bool = False
+    ignore_websockets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole configuration that passed every check.
 
@@ -122,6 +201,17 @@ class Config:
         log_to_stdout: proxy, upstream, both or none.
         ignore_paths: search (not match) these in a path below ``/upstream/MODEL``; they never load a model.
         max_body_bytes: of a request; 0 is no limit.
+        profiles: by name, in the order of the file.
+        selectors: by name.
+        peers: by ID.
+        peer_names: fully qualified name, or bare name if only one peer has it -> the model of a peer.
+        store_path: SQLite file for finished requests; None keeps them in memory.
+        store_max_rows: to keep in that file; 0 is all.
+        store_max_age_days: 0 is for ever.
+        metrics_max_in_memory: finished requests to remember where there is no file.
+        capture_buffer_bytes: for whole requests and answers; 0 captures none.
+        performance_every_seconds: between two looks at the machine.
+        session_id_headers: that may name a session, as written; the first that is found counts.
         env_names: the environment variables the configuration refers to.
         bind: renders a model with another port; use :meth:`rebind`.
     """
@@ -142,6 +232,18 @@ class Config:
     sources: tuple[Path, ...]
     warnings: tuple[Problem, ...]
     env_names: frozenset[str]
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    selectors: Mapping[str, Selector] = field(default_factory=dict)
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+    peer_names: Mapping[str, PeerModel] = field(default_factory=dict)
+    store_path: Path | None = None
+    store_max_rows: int = 0
+    store_max_age_days: int = 0
+    metrics_max_in_memory: int = 1000
+    capture_buffer_bytes: int = 0
+    performance_enabled: bool = True
+    performance_every_seconds: float = 5.0
+    session_id_headers: tuple[str, ...] = ("X-Session-ID", "X-Litellm-Session-Id")
     bind: Callable[[str, int], Model] = field(repr=False, compare=False)
 
     def find(self, name: str) -> Model | None:
@@ -149,9 +251,13 @@ class Config:
         model_id = self.names.get(name)
         return None if model_id is None else self.models[model_id]
 
+    def find_peer_model(self, name: str) -> PeerModel | None:
+        """The model of a peer that answers to this name, or None; local models go first, so ask :meth:`find` before."""
+        return self.peer_names.get(name)
+
     def nearest(self, name: str) -> str | None:
         """The accepted name most like an unknown one, or None if none is alike."""
-        return nearest_name(name, self.names)
+        return nearest_name(name, [*self.names, *self.selectors, *self.peer_names])
 
     def rebind(self, model_id: str, port: int) -> Model:
         """The same model with another ``${PORT}``; unchanged if its command uses none.
