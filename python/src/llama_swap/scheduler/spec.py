@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,29 @@ class GroupSpec:
     persistent: bool = False
 
 
+class TieBreak(StrEnum):
+    """Which of two sets is taken when evicting for either costs the same."""
+
+    DEFINITION = "definition"  # the one defined first, as in llama-swap
+    LRU = "lru"  # the one that keeps the models used most recently
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixSpec:
+    """Sets of models that may run together (llama-swap ``matrix``).
+
+    Attributes:
+        sets: name -> expression (see :mod:`llama_swap.scheduler.policy.dsl`); their order matters.
+        vars: short name -> model, for models whose names do not fit into an expression.
+        evict_costs: model or short name -> what stopping it costs, at least 1; 1 where nothing is said.
+    """
+
+    sets: Mapping[str, str]
+    vars: Mapping[str, str] = field(default_factory=dict)
+    evict_costs: Mapping[str, int] = field(default_factory=dict)
+    tie_break: TieBreak = TieBreak.DEFINITION
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on waiting, the same for all models.
@@ -62,7 +86,7 @@ class Limits:
     max_wait_seconds: float = 10.0
     queue_limit: int = 0
     queue_timeout_seconds: float = 0.0
-    backoff_after_failures: int = 2
+    backoff_after_failures: int = 3
     backoff_first_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
 
@@ -73,8 +97,10 @@ class SchedulerSpec:
 
     Attributes:
         groups: a model in none of them belongs to one implicit group that swaps and is exclusive.
+        matrix: takes the place of the groups, which then mean nothing; None where the groups decide.
     """
 
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     groups: tuple[GroupSpec, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    matrix: MatrixSpec | None = None
