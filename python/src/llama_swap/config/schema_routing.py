@@ -51,7 +51,7 @@ class FifoSection(Section):
     """Requests (an addition) that may wait at once, over all models; 0 is no limit."""
     queue_timeout: Seconds = 0.0
     """Seconds (an addition) that a request may wait before it is refused; 0 is for ever."""
-    backoff_after_failures: Count = 2
+    backoff_after_failures: Count = 3
     """Failed starts in a row (an addition) that are tried again at once."""
     backoff_first: Seconds = 1.0
     """Seconds (an addition) until the next try after that; each further failure doubles them."""
