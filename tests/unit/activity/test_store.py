@@ -127,7 +127,7 @@ async def test_completion_runs_elsewhere_and_may_fail(make_row, log):
 @pytest.fixture
 def quick_retry(monkeypatch):
     """Failed writes are tried again after a moment."""
-    monkeypatch.setattr(store_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(store_module, "_RETRY_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("quick_retry")
@@ -141,6 +141,7 @@ async def test_a_locked_file_costs_nothing_but_time(tmp_path, make_row, log):
     store.add(make_row())
     await log.wait("activity not written, trying again")
     store.add(make_row())
+    assert await _ids(store) == []
     other.rollback()
     other.close()
     await log.wait("activity written again")
@@ -162,6 +163,23 @@ async def test_a_file_that_stays_locked_does_not_hold_up_the_end(tmp_path, make_
     assert time.monotonic() - started < 1.5
     assert {"event": "activity lost", "rows": 1, "level": "error"} in log.lines
     other.close()
+
+
+async def test_closing_tries_once_more(tmp_path, make_row, log, monkeypatch):
+    """Whatever the time of the next attempt is."""
+    monkeypatch.setattr(store_module, "_RETRY_SECONDS", 600)
+    path = tmp_path / "a.db"
+    store = await Store.open(path, Limits())
+    other = sqlite3.connect(path)
+    other.execute("BEGIN EXCLUSIVE")
+    store.add(make_row())
+    await log.wait("activity not written, trying again")
+    other.rollback()
+    other.close()
+    await store.close()
+    store = await Store.open(path, Limits())
+    assert await _ids(store) == [1]
+    await store.close()
 
 
 @pytest.mark.usefixtures("quick_retry")

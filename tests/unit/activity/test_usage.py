@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_swap.activity.sample import HEAD_BYTES, TAIL_BYTES, BodySampler, ResponseSample
+from llama_swap.activity.sample import HEAD_BYTES, TAIL_BYTES, BodySampler
 from llama_swap.activity.usage import NO_USAGE, Usage, is_quickly_read, read_usage
 
 OPENAI = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
@@ -79,6 +79,7 @@ PLAIN = [
         Usage(20, 5, -1, -1, -1, 400, 50),
     ),
     ({"usage": {"prompt_tokens": 3, "total_tokens": 3}}, Usage(3, 0, -1, -1, -1, -1, -1)),
+    ({"usage": {**OPENAI, "prompt_tokens_details": {"cached_tokens": 0}}}, Usage(20, 5, 0, -1, -1, -1, -1)),
 ]
 
 
@@ -178,19 +179,38 @@ def test_answers_without_usage(body, content_type, encoding, status):
     assert read_usage(whole(body, content_type, encoding, status)) is NO_USAGE
 
 
-def test_a_cut_document_is_not_read_backward():
-    """Without its end nobody knows whether the last bytes stand inside a string."""
-    body = json.dumps({"choices": [{"text": 'x "usage":{"prompt_tokens":99}}'}]}).encode().replace(b"\\", b"")
-    cut = ResponseSample("application/json", "", 200, body[:-5], b"", len(body) - 5, complete=False)
-    assert read_usage(cut) is NO_USAGE
+def cut(body, content_type):
+    """A sample of an answer whose upstream died, or whose client left."""
+    sampler = BodySampler()
+    sampler.add(body)
+    return sampler.sample(content_type=content_type, content_encoding="", status=200, complete=False)
 
 
-def test_a_cut_stream_tells_what_it_told():
-    """A client that left has still used the prompt's tokens."""
+@pytest.mark.parametrize("count", [1, 2 * HEAD_BYTES // len(TRAP)])
+def test_a_cut_document_is_not_read_backward(count):
+    """Without its end nobody knows what the last bytes belong to."""
+    body = json.dumps({"data": [TRAP] * count}).encode()[:-2] + b', {"usage": {"prompt_tokens": 99}}'
+    assert read_usage(cut(body, "application/json")) is NO_USAGE
+
+
+@pytest.mark.parametrize("count", [0, 3000])
+def test_a_cut_stream_tells_what_it_told(count):
+    """A client that left has still used the prompt's tokens; an event that was cut tells nothing."""
     start = {"type": "message_start", "message": {"usage": {"input_tokens": 30, "output_tokens": 1}}}
-    body = sse(start, done=False) + b'data: {"type":"content_blo'
-    cut = ResponseSample("text/event-stream", "", 200, body, b"", len(body), complete=False)
-    assert read_usage(cut) == Usage(30, 1, -1, -1, -1, -1, -1)
+    late = {"type": "message_delta", "usage": {"output_tokens": 6}}
+    body = sse(start, *tokens(count), late, done=False) + b'data: {"x": [{"usage": {"input_tokens": 99}}'
+    assert read_usage(cut(body, "text/event-stream")) == Usage(30, 6, -1, -1, -1, -1, -1)
+
+
+def test_a_cut_event_without_end():
+    """Of an event longer than what is kept nothing is believed before its end has come."""
+    body = (
+        sse({"usage": OPENAI}, done=False)
+        + b'data: {"x": ["'
+        + b"x" * HEAD_BYTES
+        + b'", {"usage": {"input_tokens": 99}}'
+    )
+    assert read_usage(cut(body, "text/event-stream")) == Usage(20, 5, -1, -1, -1, -1, -1)
 
 
 @pytest.mark.parametrize("value", [True, "7", None, -3, 1e300, [], {}, 2**64])
@@ -214,10 +234,10 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from(["application/json", "text/event-stream"]), st.integers(0, 400))
-def test_whatever_an_upstream_sends(value, content_type, cut):
+def test_whatever_an_upstream_sends(value, content_type, length):
     """Nothing makes it raise, and every number can be stored."""
     body = b"data: " * (content_type != "application/json") + json.dumps(value).encode() + b"\n"
-    sample = whole(body[:cut], content_type)
+    sample = whole(body[:length], content_type)
     found = read_usage(sample)
     assert all(-1 <= getattr(found, name) <= 2**54 * 1000 for name in Usage.__dataclass_fields__)
 

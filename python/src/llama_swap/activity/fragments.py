@@ -96,15 +96,13 @@ class _BackwardReader:
                 if not self.open:
                     return
             elif first == _COLON:
-                # Only an object or array that follows the colon at once is its value.
                 self.after_colon = True
-                if self.value[1] and self.text[self.value[1] : token.start()].strip():
-                    self.value = _NO_VALUE
                 continue
             elif len(token.group()) == 1:
                 return
             elif self.after_colon:
                 self._named(token.group()[::-1])
+                # The next name's value is another one, or none if it is a number.
                 self.value = _NO_VALUE
             self.after_colon = False
 

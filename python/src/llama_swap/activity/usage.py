@@ -155,8 +155,9 @@ class _Work:
 
     def _take_draft(self, drafted: Any, accepted: Any) -> None:
         """Both or none: of one alone nothing can be said."""
-        if drafted is not None and accepted is not None and min(_count(drafted), _count(accepted)) >= 0:
-            self.draft_tokens, self.draft_acc_tokens = _count(drafted), _count(accepted)
+        counts = _count(drafted), _count(accepted)
+        if min(counts) >= 0:
+            self.draft_tokens, self.draft_acc_tokens = counts
 
 
 def read_usage(sample: ResponseSample) -> Usage:
@@ -185,12 +186,14 @@ class _Text:
 
     Attributes:
         head: its beginning; all of it when ``whole``.
-        end: its last bytes; "" where they are not known to be its end.
+        end: its last bytes; "" where they cannot be known.
+        complete: it came to its own end.
     """
 
     head: bytes
     end: bytes
     whole: bool
+    complete: bool
 
 
 def _text_of(sample: ResponseSample) -> _Text | None:
@@ -204,14 +207,15 @@ def _text_of(sample: ResponseSample) -> _Text | None:
         head, whole = inflated[:HEAD_BYTES], whole and len(inflated) <= HEAD_BYTES
     elif whole:
         tail = head[-TAIL_BYTES:]
-    return _Text(head, tail if sample.complete else b"", whole)
+    return _Text(head, tail, whole, sample.complete)
 
 
 def _read_document(tally: _Tally, text: _Text) -> None:
     """A JSON answer, or the ends of one."""
     if not (text.whole and _read_whole_document(tally, text.head)):
         _add_found(tally, objects_at_start(text.head[:_START_BYTES], _NAMES))
-        _add_found(tally, objects_at_end(text.end, _NAMES, _CONTAINERS))
+        if text.complete:
+            _add_found(tally, objects_at_end(text.end, _NAMES, _CONTAINERS))
 
 
 def _read_whole_document(tally: _Tally, text: bytes) -> bool:
