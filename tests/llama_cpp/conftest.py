@@ -1,7 +1,6 @@
 """The real service in front of real llama.cpp servers, driven from outside: command line, HTTP, signals, /proc.
 
-Nothing here waits by sleeping: the service's own READY=1 says that it serves or has reloaded, a pidfd says that a
-process has ended, and everything else is the answer to a request.
+Nothing waits by sleeping: the service's READY=1 says that it serves, a pidfd that a process has ended.
 """
 
 import contextlib
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,9 +51,7 @@ def _upstreams() -> list[Upstream]:
 
 def pytest_report_header() -> str:
     """Say which servers are tested."""
-    names = [upstream.name for upstream in _upstreams()]
-    note = "" if len(names) > 1 else "; no llama-server (PATH, LLAMA_SERVER)"
-    return f"llama.cpp servers: {', '.join(names)}{note}"
+    return f"llama.cpp servers: {', '.join(upstream.name for upstream in _upstreams())}"
 
 
 @pytest.fixture(scope="session", params=_upstreams(), ids=lambda upstream: upstream.name)
@@ -123,10 +120,9 @@ class Process:
 
 
 def _argv(pid: int) -> list[str]:
-    try:
+    with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
-    except OSError:
-        return []
+    return []
 
 
 class Answer(NamedTuple):
@@ -224,10 +220,9 @@ class Service:
         self._notices = Notices(folder / "notify")
         self.log = folder / "log"
         argv = [sys.executable, "-m", "llama_swap", "--config", str(self._config), "--listen", f"127.0.0.1:{port}"]
+        env = {**os.environ, "NOTIFY_SOCKET": str(self._notices.path)}
         with self.log.open("wb") as log:
-            self._child = subprocess.Popen(
-                argv, env={**os.environ, "NOTIFY_SOCKET": str(self._notices.path)}, stdout=log, stderr=log
-            )
+            self._child = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
         self.process = Process(self._child.pid)
 
     def write(self, config: Mapping[str, Any]) -> None:
@@ -236,8 +231,10 @@ class Service:
 
     def wait_ready(self) -> "Service":
         """Wait until the service says that it serves, after its start or a reload."""
-        if not self._notices.wait(b"READY=1", _START_SECONDS):
-            pytest.fail(f"the service did not get ready:\n{self.log.read_text(encoding='utf-8')}")
+        end = time.monotonic() + _START_SECONDS
+        while not self._notices.wait(b"READY=1", 0.5):
+            if self._child.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"the service did not get ready:\n{self.log.read_text(encoding='utf-8')}")
         return self
 
     def reload(self, config: Mapping[str, Any]) -> None:
@@ -267,6 +264,12 @@ class Service:
     def running(self) -> dict[str, str]:
         """State by model, of the models that have one."""
         return {entry["model"]: entry["state"] for entry in self.call("GET", "/running").json()["running"]}
+
+    def wait_gone(self, model: str) -> None:
+        """Wait until the service has seen the end of the model's process."""
+        end = time.monotonic() + _START_SECONDS
+        while model in self.running():
+            assert time.monotonic() < end, f"{model} is still {self.running()}"
 
     def upstream(self, model: str) -> Process:
         """The process that serves the model."""
@@ -331,15 +334,14 @@ def service(tmp_path_factory, free_port, model):
 @pytest.fixture
 def direct(upstream, gguf, free_port):
     """``direct("alpha")`` starts a llama.cpp server without the service in front; returns it, its port, its start."""
-    children: list[subprocess.Popen[bytes]] = []
+    children = []
 
     def start(name: str, *flags: str) -> tuple[subprocess.Popen[bytes], int, float]:
         port = free_port()
-        argv: Sequence[str] = [*upstream.command, "-m", str(gguf[name]), "-c", str(CONTEXT_TOKENS), "-t", "1"]
+        argv = [*upstream.command, "-m", str(gguf[name]), "-c", str(CONTEXT_TOKENS), "-t", "1"]
         begin = time.monotonic()
-        child = subprocess.Popen([*argv, "--port", str(port), *flags], stderr=subprocess.DEVNULL)
-        children.append(child)
-        return child, port, begin
+        children.append(subprocess.Popen([*argv, "--port", str(port), *flags], stderr=subprocess.DEVNULL))
+        return children[-1], port, begin
 
     yield start
     for child in children:

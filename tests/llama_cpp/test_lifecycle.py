@@ -37,7 +37,7 @@ def test_killed_model_is_started_again_by_the_next_request(serve, model, sentenc
     service.chat("alpha")
     first = service.upstream("alpha")
     first.send(signal.SIGKILL)
-    assert first.wait_exit(STOPPED)
+    service.wait_gone("alpha")
     assert service.chat("alpha").content() == sentence["alpha"]
     assert service.upstream("alpha").pid != first.pid
 
@@ -50,6 +50,7 @@ def test_stream_of_a_killed_model_does_not_look_whole(serve, model, sentence):
     answer = stream.read()
     assert "[DONE]" not in answer.text
     assert "alpha" in answer.events()[-1]["error"]["message"]
+    service.wait_gone("alpha")
     assert service.chat("alpha").content() == sentence["alpha"]
 
 
@@ -57,7 +58,7 @@ def test_reload_keeps_the_unchanged_model_and_its_stream(serve, model, sentence)
     """A changed configuration does not touch a model that has not changed, nor its running stream."""
     models = {"alpha": model("alpha"), "beta": model("beta")}
     service = serve(models)
-    stream = service.endless("alpha", tokens=3000)
+    stream = service.endless("alpha", tokens=1500)
     before = service.upstream("alpha").pid
     service.reload({"models": {**models, "beta": model("beta", "--temp", "0")}})
     assert service.upstream("alpha").pid == before
@@ -71,7 +72,7 @@ def test_reload_keeps_the_unchanged_model_and_its_stream(serve, model, sentence)
 def test_reload_replaces_the_changed_model_after_its_stream(serve, model, sentence):
     """A model whose command has changed finishes its stream; the next request meets the new process."""
     service = serve({"alpha": model("alpha")})
-    stream = service.endless("alpha", tokens=3000)
+    stream = service.endless("alpha", tokens=1500)
     before = service.upstream("alpha")
     service.reload({"models": {"alpha": model("alpha", "--temp", "0")}})
     assert stream.read().events()[-1]["choices"][0]["finish_reason"] == "length"
@@ -130,7 +131,7 @@ def test_idle_costs_nothing(serve, model):
 def test_sigterm_lets_a_stream_finish(serve, model):
     """The service ends with code 0 after the running stream, and takes its models along."""
     service = serve({"alpha": model("alpha")})
-    stream = service.endless("alpha", tokens=3000)
+    stream = service.endless("alpha", tokens=1500)
     upstream = service.upstream("alpha")
     with ThreadPoolExecutor(1) as pool:
         stopped = pool.submit(service.stop)

@@ -60,7 +60,7 @@ def test_cold_requests_for_both_models_are_all_answered(service, sentence):
 
 def test_swap_waits_for_a_stream(service, sentence):
     """A request for another model waits for the stream that runs, which is not cut."""
-    stream = service.endless("alpha", tokens=3000)
+    stream = service.endless("alpha", tokens=1500)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(service.chat, "beta")
         whole = stream.read()
