@@ -4,7 +4,9 @@
   python3Packages,
 }:
 let
-  project = (lib.importTOML ../python/pyproject.toml).project;
+  requirements = import ./requirements.nix { inherit lib; };
+  inherit (requirements) project;
+  packages = map (name: python3Packages.${name});
 in
 python3Packages.buildPythonApplication {
   pname = "llama-swap";
@@ -20,29 +22,17 @@ python3Packages.buildPythonApplication {
       ../python/src
       ../tests/unit
       ../tests/scheduler
+      (lib.fileset.maybeMissing ../tests/conftest.py)
+      (lib.fileset.maybeMissing ../tests/pytest.ini)
     ];
   };
   sourceRoot = "source/python";
 
   build-system = [ python3Packages.hatchling ];
-  dependencies = with python3Packages; [
-    aiohttp
-    httptools
-    msgspec
-    nvidia-ml-py
-    prometheus-client
-    psutil
-    pydantic
-    pyyaml
-    sdnotify
-    structlog
-    uvloop
-  ];
+  dependencies = packages (requirements.of [ "speed" ]);
 
-  nativeCheckInputs = with python3Packages; [
-    hypothesis
-    pytestCheckHook
-    pytest-asyncio
+  nativeCheckInputs = packages (requirements.extras [ "test" ]) ++ [
+    python3Packages.pytestCheckHook
   ];
   enabledTestPaths = [
     "../tests/unit"

@@ -1,5 +1,9 @@
 # Everything `make test` and `make lint` want.
 { pkgs }:
+let
+  inherit (pkgs) lib;
+  requirements = import ./requirements.nix { inherit lib; };
+in
 pkgs.mkShellNoCC {
   packages = [
     pkgs.deadnix
@@ -8,24 +12,18 @@ pkgs.mkShellNoCC {
     pkgs.ruff
     pkgs.statix
     (pkgs.python3.withPackages (
-      packages: with packages; [
-        aiohttp
-        gguf
-        httptools
-        hypothesis
-        msgspec
-        mypy
-        openai
-        pydantic
-        pytest
-        pytest-asyncio
-        pytest-xdist
-        pyyaml
-        sdnotify
-        structlog
-        types-pyyaml
-        uvloop
-      ]
+      packages:
+      map (name: packages.${name}) (
+        # ruff is a program of its own in nixpkgs.
+        lib.remove "ruff" (
+          requirements.of [
+            "speed"
+            "test"
+            "lint"
+          ]
+        )
+        ++ [ "gguf" ]
+      )
     ))
   ];
 }

@@ -30,5 +30,10 @@ pkgs.testers.runNixOSTest {
     # The host's llama.cpp on the CPU, out of the binary cache: no test compiles anything.
     services.llama-swap.llamaCppPackage = pkgs.llama-cpp;
   };
-  testScript = builtins.readFile test.scenario;
+  testScript =
+    lib.concatMapStringsSep "\n" (name: builtins.readFile (../tests/nixos/scenarios + "/${name}.py"))
+      [
+        "prelude"
+        test.scenario
+      ];
 }

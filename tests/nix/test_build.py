@@ -24,7 +24,8 @@ def build(nix, settings: str, wanted: str) -> subprocess.CompletedProcess[str]:
         "nix-build",
         "--no-out-link",
         "--expr",
-        f'let lib = import <nixpkgs/lib>; pkgs = import {STUB}/pkgs.nix {{ inherit lib; llamaSwapProgram = "{PROGRAM}"; }};'
+        "let lib = import <nixpkgs/lib>;"
+        f' pkgs = import {STUB}/pkgs.nix {{ inherit lib; llamaSwapProgram = "{PROGRAM}"; }};'
         f" inherit (import {STUB}/evaluate.nix {{ inherit lib pkgs; }} [ {{ services.llama-swap = {{ enable = true;"
         f" {settings} }}; }} ]) config; in {wanted}",
     )

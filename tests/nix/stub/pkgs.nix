@@ -98,27 +98,20 @@ let
       } ''python3 -m json.tool --no-ensure-ascii "$textPath" $out'';
   };
 
-  # Any package of a set, by name.
-  anyPackage = lib.genAttrs [
-    "aiohttp"
-    "gguf"
-    "hatchling"
-    "httptools"
-    "hypothesis"
-    "msgspec"
-    "mypy"
-    "openai"
-    "pydantic"
-    "pytest"
-    "pytest-asyncio"
-    "pytest-xdist"
-    "pytestCheckHook"
-    "pyyaml"
-    "sdnotify"
-    "structlog"
-    "types-pyyaml"
-    "uvloop"
-  ] (pname: mkDerivation { name = pname; });
+  # Python packages, by name: all that pyproject.toml names, and what builds and tests them.
+  requirements = import ../../../nix/requirements.nix { inherit lib; };
+  anyPackage = lib.genAttrs (
+    requirements.of [
+      "demo"
+      "lint"
+      "speed"
+      "test"
+    ]
+    ++ [
+      "hatchling"
+      "pytestCheckHook"
+    ]
+  ) (pname: mkDerivation { name = pname; });
   tool = name: link name name "/usr/bin/${name}" { meta.mainProgram = name; };
 
   self = {

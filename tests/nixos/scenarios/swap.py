@@ -1,0 +1,49 @@
+"""Two real models behind one endpoint: started, swapped and unloaded on demand, and gone when the service is gone."""
+
+# ruff: noqa: F821 - the names of the test driver and of the prelude
+machine.wait_for_unit("llama-swap.service")
+
+with subtest("READY means listening"):
+    curl("/health")
+    listed = [model["id"] for model in json.loads(curl("/v1/models"))["data"]]
+    assert listed == ["alpha", "beta"], listed
+    assert running() == {}, running()
+
+with subtest("a request starts its model"):
+    assert "alpha" in says("alpha").lower()
+    assert running() == {"alpha": "ready"}, running()
+
+with subtest("another model replaces it"):
+    assert "beta" in says("beta").lower()
+    assert running() == {"beta": "ready"}, running()
+    machine.fail("pgrep --full 'llama-server .*/alpha[.]gguf'")
+
+with subtest("a streamed answer ends as streams end"):
+    stream = chat("beta", "--no-buffer").strip()
+    assert stream, stream
+
+with subtest("status tells what runs"):
+    machine.wait_until_succeeds("systemctl status llama-swap.service | grep --quiet '1 of 2 models ready'")
+
+with subtest("an idle model is unloaded"):
+    machine.wait_until_succeeds(f'test "$(curl --silent {URL}/running)" = \'{{"running":[]}}\' || ! pgrep llama-server')
+    machine.fail("pgrep llama-server")
+
+with subtest("each model has a control group of its own"):
+    says("alpha")
+    group = machine.succeed(f"cat /proc/{pid_of('alpha')}/cgroup")
+    assert group != machine.succeed(f"cat /proc/{main_pid()}/cgroup"), group
+
+with subtest("kill -9 of the service leaves no process and the service comes back"):
+    before = main_pid()
+    machine.succeed("systemctl kill --signal=KILL --kill-whom=main llama-swap.service")
+    machine.wait_until_succeeds(f"systemctl is-active llama-swap.service && ! test -d /proc/{before}")
+    machine.wait_until_fails("pgrep llama-server")
+    assert main_pid() != before
+    assert "alpha" in says("alpha").lower()
+
+with subtest("a clean stop leaves no process"):
+    machine.succeed("systemctl stop llama-swap.service")
+    machine.fail("pgrep llama-server")
+    state = machine.succeed("systemctl show --property=Result --value llama-swap.service").strip()
+    assert state == "success", state
