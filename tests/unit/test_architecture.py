@@ -25,6 +25,7 @@ RANKS = {
     "activity": 1,
     "metrics": 1,
     "logs": 1,
+    "broadcast": 1,  # one stream of events to many listeners; knows nothing of what is in it
     "notify": 1,
     "scheduler": 0,
     "errors": 0,

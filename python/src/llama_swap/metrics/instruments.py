@@ -1,0 +1,73 @@
+"""The series that count what happens: their names, labels, units, buckets and meaning."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from llama_swap.metrics.tally import Distribution, Tally
+
+PREFIX = "llamaswap"
+_WAITS = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_ANSWERS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_STOPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60)
+_SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+
+
+class Instruments(Collector):
+    """Every counter and histogram of the service.
+
+    Each has the label ``model`` first: the ID of a configured model, or "" for a name that stands for none.
+    """
+
+    def __init__(self) -> None:
+        self.requests = _tally("requests", "Requests that name a model, by how they ended", "outcome")
+        self.rejections = _tally("rejections", "Requests that the scheduler refused, by reason", "reason")
+        self.tokens = _tally("tokens", "Tokens that upstreams reported, by kind", "kind")
+        self.starts = _tally("starts", "Processes that were started")
+        self.start_failures = _tally("start_failures", "Processes that never became ready")
+        self.swaps = _tally("swaps", "Times that another model was stopped to make room for this one")
+        self.evictions = _tally("evictions", "Stops to make room, by what the model did before", "reason")
+        self.stops = _tally("stops", "Processes that were asked to end, by cause", "reason")
+        self.kills = _tally("kills", "Processes that did not end in time and were killed")
+        self.crashes = _tally("crashes", "Ready processes that ended without being asked to")
+        self.request_duration = _distribution(
+            "request_duration_seconds", "Time from arrival to the last byte of the answer", _ANSWERS
+        )
+        self.queue_wait = _distribution("queue_wait_seconds", "Time a request waited for other models to leave", _WAITS)
+        self.load_wait = _distribution("load_wait_seconds", "Time a request waited for its model to load", _WAITS)
+        self.first_token = _distribution(
+            "time_to_first_token_seconds", "Time from arrival to the first byte of a streamed answer", _ANSWERS
+        )
+        self.prompt_speed = _distribution(
+            "prompt_tokens_per_second", "Speed of prompt processing, as upstreams reported it", _SPEEDS
+        )
+        self.generation_speed = _distribution(
+            "generated_tokens_per_second", "Speed of generation, as upstreams reported it", _SPEEDS
+        )
+        self.load = _distribution("load_seconds", "Time from the start of a process to ready", _WAITS)
+        self.stop = _distribution("stop_seconds", "Time from asking a process to end to its exit", _STOPS)
+
+        self._all = [value for value in vars(self).values() if isinstance(value, Tally | Distribution)]
+
+    def keep(self, models: Collection[str]) -> None:
+        """Forget all other models."""
+        for instrument in self._all:
+            instrument.keep(models)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: without this the registry would collect once to learn the names."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        for instrument in self._all:
+            yield instrument.family()
+
+
+def _tally(name: str, meaning: str, label: str = "") -> Tally:
+    return Tally(f"{PREFIX}_{name}", meaning, label)
+
+
+def _distribution(name: str, meaning: str, bounds: Sequence[float]) -> Distribution:
+    return Distribution(f"{PREFIX}_{name}", meaning, bounds)

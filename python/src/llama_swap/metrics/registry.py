@@ -1,0 +1,142 @@
+"""All metrics of the service: told what happens, gives the page that Prometheus reads."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+from llama_swap.metrics.gauges import Gauges, Moment
+from llama_swap.metrics.host import HostSample
+from llama_swap.metrics.instruments import PREFIX, Instruments
+from llama_swap.metrics.lifecycle import Lifecycle
+from llama_swap.metrics.views import DeviceView, ModelMemory
+from llama_swap.scheduler.commands import Command, GrantLease, RejectRequest
+from llama_swap.scheduler.snapshot import Snapshot
+
+_NO_MODEL = ""
+
+
+class Metrics:
+    """Belongs to the event loop; only :meth:`render` may run elsewhere.
+
+    Args:
+        models: the IDs that may become a label; see :meth:`keep_models`.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, models: Collection[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._registry = CollectorRegistry()
+        self._instruments = Instruments()
+        self._lifecycle = Lifecycle(self._instruments, self._label)
+        self._models = frozenset(models)
+        self._moment = Moment()
+        self._heartbeat_at: float | None = None
+        self._registry.register(self._instruments)
+        self._registry.register(Gauges(self._moment_now))
+        ProcessCollector(namespace=PREFIX, registry=self._registry)
+
+    # -- what happens ---------------------------------------------------------
+
+    def keep_models(self, models: Collection[str]) -> None:
+        """Only these IDs are labels from now on (after a reload); series of others are dropped.
+
+        Args:
+            models: IDs of models, and names of peers' models where those are counted too.
+        """
+        self._models = frozenset(models)
+        self._instruments.keep(self._models | {_NO_MODEL})
+
+    def observe_request(
+        self,
+        model: str,
+        outcome: str,
+        *,
+        seconds: float,
+        queue_seconds: float | None = None,
+        load_seconds: float | None = None,
+    ) -> None:
+        """Count a request that named a model.
+
+        Args:
+            model: the configured ID; anything else counts under "".
+            outcome: one of a few words, as in the request log.
+            seconds: from arrival to the last byte.
+            queue_seconds: waiting for other models; None when it never got a lease, as for the next.
+            load_seconds: waiting for its own model.
+        """
+        label, instruments = self._label(model), self._instruments
+        instruments.requests.add(label, outcome)
+        instruments.request_duration.observe(label, seconds)
+        if queue_seconds is not None:
+            instruments.queue_wait.observe(label, queue_seconds)
+        if load_seconds is not None:
+            instruments.load_wait.observe(label, load_seconds)
+
+    def observe_answer(
+        self,
+        model: str,
+        tokens: Mapping[str, int],
+        *,
+        prompt_per_second: float = -1.0,
+        generated_per_second: float = -1.0,
+        first_token_seconds: float | None = None,
+    ) -> None:
+        """Count what an upstream said about an answer.
+
+        Args:
+            model: the configured ID.
+            tokens: by kind: prompt, cached, generated, drafted, accepted; what is not positive is not counted.
+            prompt_per_second: not positive where unknown, as the next.
+            generated_per_second: as the upstream reports it.
+            first_token_seconds: from arrival to the first byte of the body; None for an answer that is not streamed.
+        """
+        label, instruments = self._label(model), self._instruments
+        for kind, count in tokens.items():
+            if count > 0:
+                instruments.tokens.add(label, kind, amount=count)
+        if prompt_per_second > 0:
+            instruments.prompt_speed.observe(label, prompt_per_second)
+        if generated_per_second > 0:
+            instruments.generation_speed.observe(label, generated_per_second)
+        if first_token_seconds is not None:
+            instruments.first_token.observe(label, first_token_seconds)
+
+    def observe_decision(self, command: Command) -> None:
+        """Count a decision of the scheduler; grants are counted by their requests."""
+        if isinstance(command, GrantLease):
+            return
+        if isinstance(command, RejectRequest):
+            self._instruments.rejections.add(self._label(command.model), command.reason.value)
+        else:
+            self._lifecycle.decided(command)
+
+    def observe_snapshot(self, snapshot: Snapshot) -> None:
+        """Take note of the state: after every change, and before :meth:`render` for waits that are true."""
+        self._lifecycle.seen(snapshot)
+        self._moment = replace(self._moment, snapshot=snapshot)
+
+    def observe_heartbeat(self) -> None:
+        """The supervisor's loop is alive."""
+        self._heartbeat_at = self._clock()
+
+    def observe_host(
+        self, host: HostSample | None, devices: Collection[DeviceView] = (), memory: Mapping[str, ModelMemory] = {}
+    ) -> None:
+        """The latest sample of the machine, the devices and the memory of models; None when there are no more."""
+        self._moment = replace(self._moment, host=host, devices=devices, memory=memory)
+
+    # -- the page -------------------------------------------------------------
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format 0.0.4; may be called in a thread, as it takes milliseconds."""
+        return generate_latest(self._registry)
+
+    def _moment_now(self) -> Moment:
+        moment, beat = self._moment, self._heartbeat_at
+        return moment if beat is None else replace(moment, heartbeat_age_seconds=max(0.0, self._clock() - beat))
+
+    def _label(self, model: str) -> str:
+        """Names that clients make up must not become series."""
+        return model if model in self._models else _NO_MODEL

@@ -1,0 +1,115 @@
+"""Starts, stops and their causes, counted from the decisions of a real scheduler."""
+
+import pytest
+
+
+def test_a_load(world, page, metrics):
+    """A start counts at once, its duration when it is ready."""
+    assert world.arrives(1, "a", at=10) == ["StartProcess"]
+    assert page(metrics)['llamaswap_starts_total{model="a"}'] == 1
+    assert 'llamaswap_load_seconds_count{model="a"}' not in page(metrics)
+    world.ready("a", at=14)
+    assert page(metrics)['llamaswap_load_seconds_sum{model="a"}'] == 4
+    world.goes(1)
+    world.arrives(2, "a", at=20)
+    assert page(metrics)['llamaswap_load_seconds_count{model="a"}'] == 1, "a load is counted once"
+
+
+def test_a_swap(world, page, metrics):
+    """An idle model leaves for another: one eviction of the one, one swap for the other, and the time to stop."""
+    world.arrives(1, "a")
+    world.ready("a")
+    world.goes(1, at=1)
+    assert world.arrives(2, "b", at=2) == ["StopProcess"]
+    seen = page(metrics)
+    assert seen['llamaswap_evictions_total{model="a",reason="idle"}'] == 1
+    assert seen['llamaswap_stops_total{model="a",reason="evicted"}'] == 1
+    assert 'llamaswap_swaps_total{model="b"}' not in seen, "it is not running yet"
+    assert world.exits("a", at=2.5) == ["StartProcess"]
+    seen = page(metrics)
+    assert seen['llamaswap_swaps_total{model="b"}'] == 1
+    assert seen['llamaswap_stop_seconds_sum{model="a"}'] == 0.5
+    assert 'llamaswap_crashes_total{model="a"}' not in seen
+
+
+def test_a_busy_model_leaves_for_one_that_waited_long(world, page, metrics):
+    """An eviction after draining has its own reason."""
+    world.arrives(1, "a")
+    world.ready("a")
+    world.arrives(2, "b", at=1)
+    world.waits(at=12)
+    assert world.goes(1, at=13) == ["StopProcess"]
+    assert page(metrics)['llamaswap_evictions_total{model="a",reason="drained"}'] == 1
+
+
+def test_a_model_that_nobody_waits_for_any_more(world, page, metrics):
+    """It is stopped while it loads when another needs its place: neither a crash nor a failed start."""
+    world.arrives(1, "a")
+    world.goes(1)
+    assert world.arrives(2, "b", at=1) == ["StopProcess"]
+    world.exits("a")
+    seen = page(metrics)
+    assert seen['llamaswap_evictions_total{model="a",reason="unneeded"}'] == 1
+    assert 'llamaswap_start_failures_total{model="a"}' not in seen
+
+
+@pytest.mark.parametrize("how", ["exits", "never_ready"])
+def test_a_start_that_fails(world, page, metrics, how):
+    """An exit before ready and a probe that can never succeed are one failed start each."""
+    world.arrives(1, "a")
+    getattr(world, how)("a", at=1)
+    if how == "never_ready":
+        world.exits("a", at=2)
+    seen = page(metrics)
+    assert seen['llamaswap_start_failures_total{model="a"}'] == 1
+    assert seen['llamaswap_rejections_total{model="a",reason="start_failed"}'] == 1
+    assert 'llamaswap_crashes_total{model="a"}' not in seen
+
+
+def test_a_start_that_takes_too_long(world, page, metrics):
+    """The time-out is a failed start too."""
+    world.arrives(1, "a")
+    world.waits(at=31)
+    assert page(metrics)['llamaswap_stops_total{model="a",reason="start_failed"}'] == 1
+    assert page(metrics)['llamaswap_start_failures_total{model="a"}'] == 1
+
+
+def test_a_crash(world, page, metrics):
+    """A ready process that ends by itself."""
+    world.arrives(1, "a")
+    world.ready("a")
+    world.exits("a", at=3)
+    assert page(metrics)['llamaswap_crashes_total{model="a"}'] == 1
+    assert 'llamaswap_stop_seconds_count{model="a"}' not in page(metrics)
+
+
+def test_a_process_that_must_be_killed(world, page, metrics):
+    """Its stop took until it was gone."""
+    world.arrives(1, "a")
+    world.ready("a")
+    world.unload("a")
+    assert world.waits(at=5) == ["KillProcess"]
+    world.exits("a", at=6)
+    seen = page(metrics)
+    assert seen['llamaswap_kills_total{model="a"}'] == 1
+    assert seen['llamaswap_stop_seconds_sum{model="a"}'] == 6
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason"),
+    [
+        (lambda world: world.waits(at=100), "idle"),
+        (lambda world: world.unload("a"), "unloaded"),
+        (lambda world: world.unload(), "unloaded"),
+        (lambda world: world.shuts_down(), "shutdown"),
+    ],
+)
+def test_why_a_model_stops(world, page, metrics, leave, reason):
+    """Each cause is a word of its own, and none of these is an eviction."""
+    world.arrives(1, "a")
+    world.ready("a")
+    world.goes(1, at=1)
+    assert leave(world) == ["StopProcess"]
+    seen = page(metrics)
+    assert seen[f'llamaswap_stops_total{{model="a",reason="{reason}"}}'] == 1
+    assert not [series for series in seen.values if series.startswith("llamaswap_evictions_total")]

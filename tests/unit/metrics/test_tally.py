@@ -1,0 +1,51 @@
+"""Counting: the families have the values, names and buckets that Prometheus expects."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
+
+from llama_swap.metrics.tally import Distribution, Tally
+
+BOUNDS = (0.1, 1, 2.5)
+
+
+def samples(family):
+    """Name, labels and value of each sample."""
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for s in family.samples}
+
+
+def test_a_tally_counts_by_its_labels():
+    """Each combination on its own, in the name with _total."""
+    tally = Tally("x", "meaning", "kind")
+    tally.add("a", "one")
+    tally.add("a", "one", amount=2.5)
+    tally.add("a", "two")
+    assert samples(tally.family()) == {
+        ("x_total", (("kind", "one"), ("model", "a"))): 3.5,
+        ("x_total", (("kind", "two"), ("model", "a"))): 1,
+    }
+
+
+def test_models_can_be_forgotten():
+    """What is kept keeps its values."""
+    tally, distribution = Tally("x", "meaning"), Distribution("y", "meaning", BOUNDS)
+    for model in ("a", "b"):
+        tally.add(model)
+        distribution.observe(model, 1)
+    tally.keep({"b"})
+    distribution.keep({"b"})
+    assert samples(tally.family()) == {("x_total", (("model", "b"),)): 1}
+    assert {dict(labels)["model"] for _, labels in samples(distribution.family())} == {"b"}
+
+
+@given(st.lists(st.floats(min_value=0, max_value=5) | st.sampled_from(BOUNDS)))
+def test_a_distribution_is_the_library_s_histogram(values):
+    """Whatever is observed, the samples are those of prometheus-client's own instrument."""
+    registry = CollectorRegistry()
+    theirs = Histogram("x_seconds", "meaning", ["model"], buckets=BOUNDS, registry=registry)
+    ours = Distribution("x_seconds", "meaning", BOUNDS)
+    for value in values:
+        theirs.labels("a").observe(value)
+        ours.observe("a", value)
+    expected = {key: value for key, value in samples(next(iter(registry.collect()))).items() if "created" not in key[0]}
+    assert samples(ours.family()) == expected
