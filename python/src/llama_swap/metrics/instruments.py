@@ -26,7 +26,7 @@ class Instruments(Collector):
         self.tokens = _tally("tokens", "Tokens that upstreams reported, by kind", "kind")
         self.starts = _tally("starts", "Processes that were started")
         self.start_failures = _tally("start_failures", "Processes that never became ready")
-        self.swaps = _tally("swaps", "Times that another model was stopped to make room for this one")
+        self.swaps = _tally("swaps", "Starts for which another model had to leave")
         self.evictions = _tally("evictions", "Stops to make room, by what the model did before", "reason")
         self.stops = _tally("stops", "Processes that were asked to end, by cause", "reason")
         self.kills = _tally("kills", "Processes that did not end in time and were killed")
