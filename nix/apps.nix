@@ -18,7 +18,7 @@ let
   };
   # The service as a library, beside what writes tiny models.
   demoPython = pkgs.python3.withPackages (packages: [
-    service
+    (packages.toPythonModule service)
     packages.gguf
   ]);
 in

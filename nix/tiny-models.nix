@@ -4,7 +4,7 @@ pkgs.runCommand "tiny-models"
   {
     nativeBuildInputs = [
       (pkgs.python3.withPackages (packages: [
-        service
+        (packages.toPythonModule service)
         packages.gguf
       ]))
     ];

@@ -24,7 +24,7 @@ pkgs.runCommand "lint"
       pkgs.shellcheck
       pkgs.statix
       (pkgs.python3.withPackages (packages: [
-        service
+        (packages.toPythonModule service)
         packages.mypy
         packages.types-pyyaml
       ]))

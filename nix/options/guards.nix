@@ -18,6 +18,8 @@ let
   groups = (settings.groups or { }) // (settings.routing.router.settings.groups or { });
   members = lib.concatMap (group: group.members or [ ]) (lib.attrValues groups);
   preload = settings.hooks.on_startup.preload or [ ];
+  matrix = settings.matrix or (settings.routing.router.settings.matrix or { });
+  inMatrix = lib.filter lib.isString (lib.attrValues (matrix.vars or { }));
 
   sources =
     model:
@@ -97,6 +99,10 @@ let
     {
       assertion = duplicates members == [ ];
       message = "${option "groups"}: ${quoted (duplicates members)} is in more than one group (or twice in one). A model has one group.";
+    }
+    {
+      assertion = unknown inMatrix == [ ];
+      message = "${option "settings"}: the matrix names unknown models ${quoted (unknown inMatrix)}. The models are ${quoted ids}.";
     }
     {
       assertion = unknown preload == [ ];

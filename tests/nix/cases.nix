@@ -109,6 +109,10 @@ in
     models.a = model;
     preload = [ "b" ];
   } "unknown models `b`. The models are `a`";
+  unknown-in-matrix = asserts {
+    models.a = model;
+    settings.matrix.vars.x = "b";
+  } "the matrix names unknown models `b`";
   port-among-models = asserts {
     models.a = model;
     port = 5800;

@@ -157,6 +157,7 @@ let
     coreutils = runCommand "coreutils" { } "mkdir $out; ln -s /usr/bin $out/bin";
 
     python3Packages = anyPackage // {
+      toPythonModule = package: package;
       # The service as it is installed on the machine at hand.
       buildPythonApplication =
         attrs:
