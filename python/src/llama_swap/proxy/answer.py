@@ -1,9 +1,12 @@
 """The head of an upstream's answer, and how its body is delimited (RFC 9112 §6.3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from time import time
 
 import httptools
+
+from llama_swap.proxy.headers import http_date, response_headers, serialize
 
 MAX_HEAD_BYTES = 64 * 1024
 _NO_CONTENT = 204
@@ -121,3 +124,27 @@ class AnswerHead:
             self.left = int(lengths[0])
             return Framing.LENGTH
         return Framing.UNTIL_CLOSE
+
+
+def client_head(head: AnswerHead, *, added: Sequence[tuple[str, str]], modern: bool, closes: bool) -> bytes:
+    """The head that the client gets for an answer.
+
+    Args:
+        head: the upstream's.
+        added: headers of ours.
+        modern: the client speaks HTTP/1.1.
+        closes: its connection ends with this answer.
+    """
+    ours = list(added)
+    if modern and head.framing in {Framing.CHUNKED, Framing.UNTIL_CLOSE}:
+        ours.append(("Transfer-Encoding", "chunked"))
+    if closes:
+        ours.append(("Connection", "close"))
+    elif not modern:
+        ours.append(("Connection", "keep-alive"))
+    # RFC 9112 §6.3: a 204 has no length either.
+    dropped = frozenset({b"content-length"} if head.status == _NO_CONTENT else ())
+    sent = response_headers(head.headers, added=ours, dropped=dropped)
+    if not any(name.lower() == b"date" for name, _ in sent):
+        sent.append((b"Date", http_date(int(time()))))
+    return serialize(b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), sent)

@@ -12,15 +12,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from time import monotonic, time
+from time import monotonic
 
 import httptools
 from aiohttp import HttpVersion11, web
 
-from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError, Framing
+from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError, Framing, client_head
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import TAIL_BYTES, Exchange, Outgoing
-from llama_swap.proxy.headers import http_date, response_headers, serialize
 
 _TAIL_PIECES = 64
 _RECHECK_SECONDS = 0.02
@@ -176,7 +175,8 @@ class Relay:
         if head.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
             raise BadAnswerError("the upstream switched protocols unasked")
         receive = self._receiver(head)
-        out = [self._head_bytes(head)]
+        modern = self._request.version >= HttpVersion11
+        out = [client_head(head, added=self._outgoing.response_headers, modern=modern, closes=self.closes)]
         self.head = head
         self._exchange.status = head.status
         self._exchange.headers = head.headers
@@ -207,21 +207,6 @@ class Relay:
             self.chunked_here = modern
             return self._read_wrapped if modern else self._read_plain
         return self._surplus
-
-    def _head_bytes(self, head: AnswerHead) -> bytes:
-        added = list(self._outgoing.response_headers)
-        modern = self._request.version >= HttpVersion11
-        if modern and head.framing in {Framing.CHUNKED, Framing.UNTIL_CLOSE}:
-            added.append(("Transfer-Encoding", "chunked"))
-        if self.closes:
-            added.append(("Connection", "close"))
-        elif not modern:
-            added.append(("Connection", "keep-alive"))
-        no_content = head.status == 204  # noqa: PLR2004 - RFC 9112 §6.3: it has no length either
-        sent = response_headers(head.headers, added=added, dropped=frozenset({b"content-length"} if no_content else ()))
-        if not any(name.lower() == b"date" for name, _ in sent):
-            sent.append((b"Date", http_date(int(time()))))
-        return serialize(b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), sent)
 
     # The body: one method a framing. Nothing is added to a chunk's way through here without a measurement.
 
