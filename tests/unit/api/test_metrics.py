@@ -4,6 +4,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from llama_swap.activity import Outcome, Row, Spans, Usage
 from llama_swap.api import metrics as api
 from llama_swap.metrics import Metrics
 from llama_swap.scheduler import Scheduler
@@ -31,3 +32,37 @@ async def test_the_page(client):
     assert "\nllamaswap_oldest_waiter_age_seconds 3.0\n" in text
     assert 'llamaswap_instance_state{model="m",state="starting"} 1.0' in text
     assert "llamaswap_memory_total_bytes" not in text
+
+
+def row(content_type):
+    """An answer of 30 tokens that waited 3 s for its model and 0.5 s for its first byte."""
+    return Row(
+        timestamp=0.0,
+        model="m",
+        req_path="/v1/chat/completions",
+        resp_status_code=200,
+        duration_ms=5000,
+        outcome=Outcome.OK,
+        resp_content_type=content_type,
+        tokens=Usage(input_tokens=10, output_tokens=30, cache_tokens=-1, prompt_per_second=-1, tokens_per_second=60.0),
+        spans=Spans(queue_ms=1000.0, load_ms=2000.0, first_token_ms=500.0, generation_ms=1500.0),
+    )
+
+
+def test_a_row_is_counted():
+    """Tokens by kind, the speed that is known, and the first token of a stream from arrival."""
+    metrics = Metrics(["m"])
+    api.count_answer(metrics, row("text/event-stream; charset=utf-8"))
+    text = metrics.render().decode()
+    assert 'llamaswap_tokens_total{kind="generated",model="m"} 30.0' in text
+    assert 'llamaswap_tokens_total{kind="prompt",model="m"} 10.0' in text
+    assert 'kind="cached"' not in text
+    assert 'llamaswap_generated_tokens_per_second_sum{model="m"} 60.0' in text
+    assert 'llamaswap_time_to_first_token_seconds_sum{model="m"} 3.5' in text
+
+
+def test_a_plain_answer_has_no_first_token():
+    """Its first byte comes with its last, and would make the histogram useless."""
+    metrics = Metrics(["m"])
+    api.count_answer(metrics, row("application/json"))
+    assert "llamaswap_time_to_first_token_seconds_sum" not in metrics.render().decode()

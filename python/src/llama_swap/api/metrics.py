@@ -1,10 +1,11 @@
-"""``GET /metrics``: what Prometheus reads."""
+"""``GET /metrics``: what Prometheus reads, and what requests add to it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from llama_swap.activity import Row
 from llama_swap.metrics import Metrics
 from llama_swap.scheduler.snapshot import Snapshot
 
@@ -24,6 +25,26 @@ def routes(metrics: Metrics, snapshot: Callable[[], Snapshot]) -> list[web.Route
         snapshot: the scheduler's state now, so that waits are those of this moment.
     """
     return [web.get("/metrics", _page_handler(metrics, snapshot))]
+
+
+def count_answer(metrics: Metrics, row: Row) -> None:
+    """Count the tokens and speeds of a finished request; a listener of the activity's recorder."""
+    tokens, spans = row.tokens, row.spans
+    streamed = row.resp_content_type.startswith("text/event-stream") and spans.first_token_ms >= 0
+    waited_ms = max(0.0, spans.queue_ms) + max(0.0, spans.load_ms)
+    metrics.observe_answer(
+        row.model,
+        {
+            "prompt": tokens.input_tokens,
+            "cached": tokens.cache_tokens,
+            "generated": tokens.output_tokens,
+            "drafted": tokens.draft_tokens,
+            "accepted": tokens.draft_acc_tokens,
+        },
+        prompt_per_second=tokens.prompt_per_second,
+        generated_per_second=tokens.tokens_per_second,
+        first_token_seconds=(waited_ms + spans.first_token_ms) / 1000 if streamed else None,
+    )
 
 
 def _page_handler(metrics: Metrics, snapshot: Callable[[], Snapshot]) -> _Handler:
