@@ -92,16 +92,19 @@ def test_model_that_cannot_load_says_why(serve, model, tmp_path):
 
 
 def test_first_byte_follows_readiness(serve, model, direct):
-    """A cold request takes hardly longer than the server alone needs to get ready; the best of some tries counts."""
-    alone = min(ready_after(*direct("alpha")[1:]) for _ in range(3))
+    """A cold request takes hardly longer than the server alone needs to get ready."""
     service = serve({"alpha": model("alpha")})
-    through = []
-    for _ in range(3):
+    alone, through = [], []
+    # On a busy machine single tries are late by chance; one that is late by design stays late in all of them.
+    while len(alone) < 12:
+        alone.append(ready_after(*direct("alpha")[1:]))
         begin = time.monotonic()
         assert service.call("GET", "/upstream/alpha/health").status == 200
         through.append(time.monotonic() - begin)
         service.call("POST", "/api/models/unload")
-    assert min(through) - alone < 0.06
+        if len(alone) > 2 and min(through) - min(alone) < 0.05:
+            return
+    pytest.fail(f"alone {alone}, through the service {through}")
 
 
 def ready_after(port, begin):
