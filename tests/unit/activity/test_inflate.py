@@ -26,6 +26,7 @@ def _raw_deflate(data):
         ("deflate", zlib.compress(TEXT)),
         ("deflate", _raw_deflate(TEXT)),
     ],
+    ids=["none", "identity", "gzip", "spelled out", "x-gzip", "zlib", "raw deflate"],
 )
 def test_every_coding_that_servers_send(encoding, body):
     """gzip, and deflate with and without zlib's header, give the text."""
