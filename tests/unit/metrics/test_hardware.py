@@ -4,7 +4,7 @@ import pytest
 
 from llama_swap.gpu import Device, DeviceSnapshot, MemoryKind
 from llama_swap.metrics import Hardware
-from llama_swap.metrics.hardware import describe_hardware, environment_of, limited_capacity
+from llama_swap.metrics.hardware import RETRY_SECONDS, describe_hardware, environment_of, limited_capacity
 
 CARD = Device(
     4,
@@ -95,12 +95,18 @@ async def test_it_is_asked_once():
 
 
 async def test_a_driver_that_did_not_answer_is_asked_again():
-    """Or a slow start of the driver would hide the devices for ever."""
+    """After a minute, or a slow start of the driver would hide the devices for ever."""
     answers = [DeviceSnapshot(0.0, problem="late"), DeviceSnapshot(0.0, (CARD,))]
+    now = [0.0]
 
     async def devices():
         return answers.pop(0)
 
-    hardware = Hardware("1", devices)
+    hardware = Hardware("1", devices, clock=lambda: now[0])
     assert (await hardware.describe())["accelerators"] == []
+    now[0] = RETRY_SECONDS - 1
+    assert (await hardware.describe())["accelerators"] == []
+    now[0] = RETRY_SECONDS
+    assert len((await hardware.describe())["accelerators"]) == 1
+    now[0] = RETRY_SECONDS * 100
     assert len((await hardware.describe())["accelerators"]) == 1

@@ -6,6 +6,7 @@ What cannot be known is null. The devices come from whoever reads them.
 import asyncio
 import platform
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ import psutil
 from llama_swap.metrics.views import DeviceSnapshotView, DeviceView
 
 SCHEMA_VERSION = 1
+RETRY_SECONDS = 60.0
+"""How long a description without devices holds, when their driver did not answer."""
 _ARCHITECTURES = {
     "x86_64": "x86_64",
     "aarch64": "arm64",
@@ -50,22 +53,29 @@ class Hardware:
     Args:
         version: of this service.
         devices: reads the devices.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, version: str, devices: Callable[[], Awaitable[DeviceSnapshotView]]) -> None:
+    def __init__(
+        self,
+        version: str,
+        devices: Callable[[], Awaitable[DeviceSnapshotView]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._version = version
         self._devices = devices
+        self._clock = clock
         self._known: Mapping[str, Any] | None = None
+        self._true_until = float("inf")
 
     async def describe(self) -> Mapping[str, Any]:
-        """The same each time, unless the devices could not be read before."""
-        if self._known is not None:
+        """The same each time; made again after a minute while the devices cannot be read."""
+        if self._known is not None and self._clock() < self._true_until:
             return self._known
         snapshot = await self._devices()
-        description = await asyncio.to_thread(describe_hardware, self._version, snapshot.devices)
-        if not snapshot.problem:
-            self._known = description
-        return description
+        self._true_until = self._clock() + RETRY_SECONDS if snapshot.problem else float("inf")
+        self._known = await asyncio.to_thread(describe_hardware, self._version, snapshot.devices)
+        return self._known
 
 
 def describe_hardware(version: str, devices: Collection[DeviceView]) -> dict[str, Any]:
