@@ -34,6 +34,62 @@ def test_table_and_details(load):
     assert "logRequests" in lines[-1]
 
 
+MORE = """
+models: {a: {cmd: "srv ${PORT}"}, b: {cmd: "srv ${PORT} b"}}
+selectors:
+  auto: {strategy: spillover, targets: [a, x], settings: {spillover: 4}}
+  best: {strategy: pin, targets: [b]}
+profiles: {work: {pins: {chat: a, old: ~}}}
+peers:
+  far: {proxy: "https://me:hunter2@far.example", models: [x, y], apiKey: tell-nobody}
+  near: {proxy: "http://near", models: [z]}
+store: {path: "activity.sqlite"}
+captureBuffer: 3
+"""
+
+
+def test_everything_with_a_name_is_shown(load):
+    """Each kind of name has a table; secrets of peers are hidden."""
+    text = render_check(
+        load(f"{MORE}\ngroups: {{g: {{swap: false, persistent: true, members: [a, b]}}}}"), redact_env={}
+    )
+    tables = text[text.index("GROUP  SWAP") :]
+    assert tables == (
+        "GROUP  SWAP  EXCLUSIVE  PERSISTENT  MEMBERS\n"
+        "g      no    yes        yes         a, b\n\n"
+        "SELECTOR  STRATEGY            TARGETS\n"
+        "auto      spillover (4 each)  a, x\n"
+        "best      pin                 b\n\n"
+        "PROFILE  PINS\n"
+        "work     chat -> a, old -> (off)\n\n"
+        "PEER  URL                  KEY   MODELS\n"
+        "far   https://far.example  own   x, y\n"
+        "near  http://near          none  z\n\n"
+        "requests are kept in: activity.sqlite\n"
+        "whole requests and answers are kept in memory: 3 MB\n"
+    )
+
+
+def test_matrix(load):
+    """Each set with its expression in one line, then what the names in it mean and cost."""
+    matrix = 'matrix: {vars: {x: a}, sets: {s: "x &\\n  b", other: x}, evict_costs: {b: 9}, tieBreak: lru}'
+    text = render_check(load(f"{MORE}\n{matrix}"), redact_env={})
+    assert (
+        "SET    MAY RUN TOGETHER\n"
+        "s      x & b\n"
+        "other  x\n"
+        "  names: x = a\n"
+        "  costs to stop: b 9\n"
+        "  among equally cheap sets: lru\n"
+    ) in text
+
+
+def test_secrets_of_peers_are_hidden_everywhere(load):
+    """A key that stands in a command too is hidden there."""
+    text = render_check(load(MORE.replace("srv ${PORT} b", "srv ${PORT} tell-nobody")), redact_env={})
+    assert "tell-nobody" not in text
+
+
 def test_nothing_secret(load):
     """Keys, tokens, passwords and values from the environment are hidden."""
     text = render_check(load(TEXT, env={"SECRET": "tell-nobody"}), redact_env={"SECRET": "tell-nobody"})

@@ -1,11 +1,12 @@
 """From checked sections to values."""
 
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from llama_swap.config import Capabilities, Filters, PortBook, Timeouts
-from llama_swap.scheduler.spec import GroupSpec, Limits
+from llama_swap.scheduler.spec import GroupSpec, Limits, MatrixSpec, TieBreak
 
 CMD = "cmd: srv --port ${PORT}"
 
@@ -17,6 +18,7 @@ def test_defaults(model):
     assert (found.proxy, found.check_endpoint, found.stop_argv) == ("http://localhost:5800", "/health", None)
     assert (found.concurrency_limit, found.capabilities, found.timeouts) == (0, None, Timeouts())
     assert (found.filters, found.aliases, found.env, found.unlisted) == (Filters(), (), (), False)
+    assert (found.send_loading_state, found.ignore_websockets) == (False, False)
 
 
 def test_defaults_of_the_file(load):
@@ -26,6 +28,12 @@ def test_defaults_of_the_file(load):
     assert (config.log_level, config.log_time_format, config.log_to_stdout) == ("info", "", "proxy")
     assert (config.start_port, config.max_body_bytes, config.include_aliases_in_list) == (5800, 0, False)
     assert config.scheduler.limits == Limits()
+    assert config.scheduler.matrix is None
+    assert (config.profiles, config.selectors, config.peers, config.peer_names) == ({}, {}, {}, {})
+    assert (config.store_path, config.store_max_rows, config.store_max_age_days) == (None, 0, 0)
+    assert (config.metrics_max_in_memory, config.capture_buffer_bytes) == (1000, 0)
+    assert (config.performance_enabled, config.performance_every_seconds) == (True, 5)
+    assert config.session_id_headers == ("X-Session-ID", "X-Litellm-Session-Id")
     assert config.ignore_paths[0].search("/a/b.css")
     assert not config.ignore_paths[0].search("/a/b.cssx")
 
@@ -105,6 +113,40 @@ def test_capabilities_and_timeouts(model):
     assert found.capabilities == Capabilities(("text", "image"), ("text",), tools=True, reranker=True, context=4096)
     assert found.timeouts == Timeouts(1, 2, 3, 4, 5, 60)
     assert model(f"{CMD}\ncapabilities: {{}}").capabilities is None
+
+
+@pytest.mark.parametrize(
+    ("top", "keys", "told"),
+    [
+        ("sendLoadingState: true", "", True),
+        ("sendLoadingState: true", "sendLoadingState: false", False),
+        ("sendLoadingState: true", "sendLoadingState: ~", True),
+        ("", "sendLoadingState: true", True),
+    ],
+)
+def test_loading_state(model, top, keys, told):
+    """A model's own value wins over that of the file."""
+    assert model(f"{CMD}\n{keys}", top=top).send_loading_state is told
+
+
+def test_websockets(load):
+    """WebSockets are ignored where asked for, and always for ComfyUI, whose page also needs many requests at once."""
+    models = load(
+        f"""
+        models:
+          a: {{{CMD}, compat: {{ignoreWebsockets: true}}}}
+          comfyui_auto: {{{CMD}, concurrencyLimit: 3, compat: {{ignoreWebsockets: false}}}}
+        """
+    ).models
+    assert all(model.ignore_websockets for model in models.values())
+    assert [model.concurrency_limit for model in models.values()] == [0, 50]
+
+
+@pytest.mark.parametrize(("given", "limit"), [(0, 0), (49, 50), (60, 60)])
+def test_requests_of_comfyui(load, given, limit):
+    """A limit below 50 is raised; no limit stays none."""
+    config = load(f"models: {{comfyui_auto: {{{CMD}, concurrencyLimit: {given}}}}}")
+    assert config.scheduler.models["comfyui_auto"].concurrency_limit == limit
 
 
 def test_commands(model):
@@ -211,10 +253,46 @@ def test_top_level_values(load):
             allowedHosts: [LLM.Example.org., "*.lan"]
             maxBodySize: 1KiB
             upstream: {ignorePaths: ["^/x"]}
+            store: {path: activity.sqlite, maxRows: 5, maxAgeDays: 6}
+            metricsMaxInMemory: 7
+            captureBuffer: 2
+            performance: {disabled: true, every: 1m}
+            ui: {activity: {session_id: [" A ", a, "", B]}}
             """
         )
     )
+    assert (config.store_path, config.store_max_rows, config.store_max_age_days) == (Path("activity.sqlite"), 5, 6)
+    assert (config.metrics_max_in_memory, config.capture_buffer_bytes) == (7, 2 * 1024 * 1024)
+    assert (config.performance_enabled, config.performance_every_seconds) == (False, 60)
+    assert config.session_id_headers == ("A", "B")
     assert (config.log_level, config.log_to_stdout, config.log_time_format) == ("warn", "none", "rfc3339")
     assert (config.api_keys, config.include_aliases_in_list) == (("one", "2"), True)
     assert (config.allowed_hosts, config.max_body_bytes) == (("llm.example.org", "*.lan"), 1024)
     assert [pattern.pattern for pattern in config.ignore_paths] == ["^/x"]
+
+
+@pytest.mark.parametrize("text", ["metricsMaxInMemory: 0", "metricsMaxInMemory: -1", "performance: {every: 0}"])
+def test_zero_is_the_default(load, text):
+    """As for llama-swap."""
+    config = load(text)
+    assert (config.metrics_max_in_memory, config.performance_every_seconds) == (1000, 5)
+
+
+def test_no_session_headers(load):
+    """An empty list switches them off."""
+    assert load("ui: {activity: {session_id: []}}").session_id_headers == ()
+
+
+def test_matrix(load):
+    """The matrix reaches the scheduler from both spellings, sets in their order, and no group beside it."""
+    matrix = "matrix: {vars: {x: a}, sets: {z: x & b, y: +z}, evict_costs: {x: 3}, tieBreak: lru}"
+    models = f"models: {{a: {{{CMD}}}, b: {{{CMD}}}}}"
+    groups = "groups: {g: {members: [a]}}"
+    legacy = load(f"{matrix}\n{models}")
+    modern = load(f"routing: {{router: {{use: matrix, settings: {{{matrix}, {groups}}}}}}}\n{models}")
+    assert legacy.scheduler == modern.scheduler
+    assert legacy.scheduler.matrix == MatrixSpec({"z": "x & b", "y": "+z"}, {"x": "a"}, {"x": 3}, TieBreak.LRU)
+    assert list(legacy.scheduler.matrix.sets) == ["z", "y"]
+    assert legacy.scheduler.groups == ()
+    default = load(f"{models}\nmatrix: {{sets: {{s: a}}}}").scheduler.matrix
+    assert default == MatrixSpec({"s": "a"}, tie_break=TieBreak.DEFINITION)

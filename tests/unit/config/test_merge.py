@@ -116,3 +116,20 @@ def test_keys_are_not_shown(merged):
         merged("models: {m: {env: {A: sesame}}}", "apiKeys: {a: sesame}\n", "apiKeys: {a: other}")
     assert "sesame" not in str(caught.value)
     assert "other" not in str(caught.value)
+
+
+def test_every_kind_of_name_in_files_of_its_own(load):
+    """Models, sets, selectors, profiles and peers of several files end up in one configuration."""
+    config = load(
+        "models: {a: {cmd: 'srv ${PORT}'}}\nrouting: {router: {use: matrix}}",
+        "models: {b: {cmd: 'srv ${PORT} b'}}\nrouting: {router: {settings: {matrix: {sets: {s: a & b}}}}}",
+        "selectors: {s: {strategy: spillover, targets: [a, b, x]}}\nprofiles: {w: {pins: {chat: s}}}",
+        "peers: {far: {proxy: 'http://h', models: [x]}}\nstore: {maxRows: 3}\nui: {activity: {session_id: [A]}}",
+        "store: {maxAgeDays: 4}\nui: {activity: {session_id: [B]}}\nprofiles: {home: {pins: {chat: a}}}",
+    )
+    assert list(config.models) == ["a", "b"]
+    assert list(config.scheduler.matrix.sets) == ["s"]
+    assert config.selectors["s"].targets == ("a", "b", "x")
+    assert list(config.profiles) == ["w", "home"]
+    assert config.find_peer_model("x").peer.id == "far"
+    assert (config.store_max_rows, config.store_max_age_days, config.session_id_headers) == (3, 4, ("A", "B"))

@@ -5,6 +5,7 @@ import pytest
 from llama_swap.config.rules import compile_pattern
 
 CMD = "cmd: srv --port ${PORT}"
+PEERS = "peers: {far: {proxy: 'http://h', models: [x]}}\nselectors: {sel: {strategy: pin, targets: [x]}}\n"
 MODELS = f"models: {{a: {{{CMD}, aliases: [al]}}, b: {{{CMD}}}}}\n"
 
 
@@ -17,41 +18,20 @@ MODELS = f"models: {{a: {{{CMD}, aliases: [al]}}, b: {{{CMD}}}}}\n"
         ("allowedHosts: ['http://x']", "allowedHosts[0]", "must be a host name"),
         ("allowedHosts: ['x:80']", "allowedHosts[0]", "must be a host name"),
         ("hooks: {on_startup: {preload: [al, bb]}}", "hooks.on_startup.preload[1]", 'unknown model "bb"'),
-        ("groups: {g: {members: [a, a]}}", "groups.g.members[1]", "duplicate model member a found in group: g"),
-        ("groups: {g: {members: [a]}, h: {members: [a]}}", "groups.h.members[0]", "used in multiple groups: g and h"),
-        ("groups: {g: {members: [zz]}}", "groups.g.members[0]", 'unknown model "zz"'),
-        ("groups: {g: {members: [al]}}", "groups.g.members[0]", "al is an alias"),
-        (
-            "routing: {router: {settings: {groups: {g: {members: [zz]}}}}}",
-            "routing.router.settings.groups.g.members[0]",
-            'unknown model "zz"',
-        ),
-        (
-            "groups: {g: {members: [a]}}\nrouting: {router: {use: group}}",
-            "groups",
-            "legacy top-level `groups` key and the",
-        ),
-        ("routing: {router: {use: zz}}", "routing.router.use", 'unknown router "zz"'),
-        ("routing: {router: {use: matrix}}", "routing.router.use", "routing.router.use is 'matrix'"),
-        ("routing: {scheduler: {use: zz}}", "routing.scheduler.use", 'unknown scheduler "zz"'),
-        (
-            "routing: {scheduler: {settings: {fifo: {priority: {zz: 1}}}}}",
-            "routing.scheduler.settings.fifo.priority.zz",
-            'unknown model "zz"',
-        ),
-        (
-            "routing: {scheduler: {settings: {fifo: {priority: {a: 1, al: 2}}}}}",
-            "routing.scheduler.settings.fifo.priority.al",
-            "model a has a priority already",
-        ),
+        ("hooks: {on_startup: {preload: [far/x]}}", "hooks.on_startup.preload[0]", "far/x is served by a peer"),
+        ("hooks: {on_startup: {preload: [sel]}}", "hooks.on_startup.preload[0]", "far/x is served by a peer"),
+        ("store: {path: ' '}", "store.path", "store.path must not be empty"),
+        ("store: {path: ''}", "store.path", "store.path must not be empty"),
+        ("store: {path: /nowhere/x.sqlite}", "store.path", "directory /nowhere does not exist"),
+        ("performance: {every: 1s}", "performance.every", "performance: every must be at least 5s, got 1s"),
     ],
 )
 def test_top_level_rules(refused, text, key, words):
     """Each broken rule is one problem at its value."""
-    problems = refused(f"{MODELS}{text}\n")
+    problems = refused(f"{MODELS}{PEERS}{text}\n")
     assert set(problems) == {key}
     assert words in problems[key].rule
-    assert problems[key].line > 1
+    assert problems[key].line > 3
 
 
 @pytest.mark.parametrize(
@@ -111,10 +91,12 @@ def test_advice_about_models(load):
           a: {{proxy: "http://h"}}
           b: {{{CMD}, filters: {{setParams: {{model: x}}, setParamsByID: {{c: {{model: y}}}}}}}}
           d: {{{CMD}, ttl: 5}}
+        peers: {{p: {{proxy: "http://h", models: [x], filters: {{setParams: {{model: x}}}}}}}}
         """
     )
     assert {problem.key for problem in config.warnings} == {
         *("models.a", "models.b.filters.setParams.model", "models.b.filters.setParamsByID.c.model", "models.d"),
+        "peers.p.filters.setParams.model",
     }
 
 
@@ -127,6 +109,18 @@ def test_copies_that_differ_in_the_environment(load):
 def test_preload_names_are_trimmed_and_resolved(load):
     """Preloading takes IDs and aliases, each model once, in order."""
     assert load(f"{MODELS}hooks: {{on_startup: {{preload: [b, ' al ', a]}}}}").preload == ("b", "a")
+
+
+def test_a_selector_is_preloaded_by_its_first_target(load):
+    """That is the target a cold selector would start."""
+    selectors = "selectors: {sel: {strategy: warm, targets: [b, a]}}"
+    assert load(f"{MODELS}{selectors}\nhooks: {{on_startup: {{preload: [sel]}}}}").preload == ("b",)
+
+
+def test_the_machine_is_another_one_at_build_time(load):
+    """A folder that is not there while the file is checked elsewhere is a warning."""
+    config = load("store: {path: /nowhere/x.sqlite}", allow_missing_env=True)
+    assert [problem.key for problem in config.warnings] == ["store.path"]
 
 
 @pytest.mark.parametrize(

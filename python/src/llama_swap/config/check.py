@@ -2,10 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from llama_swap.config.redact import HIDDEN, looks_secret, redact_argv
-from llama_swap.config.values import Config, Model
+from llama_swap.config.values import Config, Model, Strategy
+from llama_swap.scheduler.spec import MatrixSpec
 
 SHORTEST_SECRET = 6
 """Characters of a value that is hidden wherever it appears; shorter ones appear by chance."""
@@ -15,7 +16,7 @@ _USER = re.compile(r"//[^/@]*@")
 
 
 def render_check(config: Config, *, redact_env: Mapping[str, str]) -> str:
-    """The word "ok", a table of the models, their commands, and the warnings; nothing secret.
+    """The word "ok", tables of the models and of what else has a name, the commands, the warnings; nothing secret.
 
     Args:
         config: what was loaded.
@@ -23,10 +24,27 @@ def render_check(config: Config, *, redact_env: Mapping[str, str]) -> str:
     """
     parts = [_headline(config)]
     if config.models:
-        parts.append(_table(config))
+        parts.append(_models(config))
         parts += [_without_secrets(_details(model), config, redact_env) for model in config.models.values()]
+    parts += [_without_secrets(part, config, redact_env) for part in _tables(config)]
     parts += [f"warning: {problem}" for problem in config.warnings]
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(config: Config) -> Iterator[str]:
+    """What else has a name, each kind with a table of its own, and what is remembered of requests."""
+    if config.scheduler.groups:
+        yield _groups(config)
+    if config.scheduler.matrix is not None:
+        yield _matrix(config.scheduler.matrix)
+    if config.selectors:
+        yield _selectors(config)
+    if config.profiles:
+        yield _profiles(config)
+    if config.peers:
+        yield _peers(config)
+    if kept := _kept(config):
+        yield kept
 
 
 def _headline(config: Config) -> str:
@@ -36,17 +54,72 @@ def _headline(config: Config) -> str:
     return f"ok: {files}: {count} model{'s' * (count != 1)}{keys}"
 
 
-def _table(config: Config) -> str:
+def _columns(*rows: Sequence[str]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _models(config: Config) -> str:
     groups = {member: group.name for group in config.scheduler.groups for member in group.members}
     rows = [("MODEL", "PORT", "TTL", "GROUP", "ALIASES")]
     for model in config.models.values():
         ttl = f"{model.ttl_seconds:g}s" if model.ttl_seconds else "never"
         port = str(model.port) if model.port is not None else "-"
         rows.append((model.id, port, ttl, groups.get(model.id, "-"), ", ".join(model.aliases) or "-"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return _columns(*rows)
+
+
+def _groups(config: Config) -> str:
+    rows: list[tuple[str, ...]] = [("GROUP", "SWAP", "EXCLUSIVE", "PERSISTENT", "MEMBERS")]
+    for group in config.scheduler.groups:
+        flags = ("yes" if flag else "no" for flag in (group.swap, group.exclusive, group.persistent))
+        rows.append((group.name, *flags, ", ".join(group.members) or "-"))
+    return _columns(*rows)
+
+
+def _matrix(matrix: MatrixSpec) -> str:
+    lines = [
+        _columns(("SET", "MAY RUN TOGETHER"), *((name, " ".join(text.split())) for name, text in matrix.sets.items()))
+    ]
+    if matrix.vars:
+        lines.append("  names: " + ", ".join(f"{name} = {model}" for name, model in matrix.vars.items()))
+    if matrix.evict_costs:
+        lines.append("  costs to stop: " + ", ".join(f"{name} {cost}" for name, cost in matrix.evict_costs.items()))
+    lines.append(f"  among equally cheap sets: {matrix.tie_break}")
+    return "\n".join(lines)
+
+
+def _selectors(config: Config) -> str:
+    rows = [("SELECTOR", "STRATEGY", "TARGETS")]
+    for name, selector in config.selectors.items():
+        each = f" ({selector.spillover} each)" if selector.strategy is Strategy.SPILLOVER else ""
+        rows.append((name, f"{selector.strategy}{each}", ", ".join(selector.targets)))
+    return _columns(*rows)
+
+
+def _profiles(config: Config) -> str:
+    rows = [("PROFILE", "PINS")]
+    for name, profile in config.profiles.items():
+        pins = (f"{pin} -> {'(off)' if target is None else target}" for pin, target in profile.pins.items())
+        rows.append((name, ", ".join(pins)))
+    return _columns(*rows)
+
+
+def _peers(config: Config) -> str:
+    rows = [("PEER", "URL", "KEY", "MODELS")]
+    for peer in config.peers.values():
+        key = "none" if peer.api_key is None else "own"
+        rows.append((peer.id, _USER.sub("//", peer.base_url), key, ", ".join(peer.models)))
+    return _columns(*rows)
+
+
+def _kept(config: Config) -> str:
+    lines = [f"requests are kept in: {config.store_path}"] if config.store_path is not None else []
+    if config.capture_buffer_bytes:
+        lines.append(f"whole requests and answers are kept in memory: {config.capture_buffer_bytes >> 20} MB")
+    return "\n".join(lines)
 
 
 def _details(model: Model) -> str:
@@ -66,7 +139,8 @@ def _details(model: Model) -> str:
 def _without_secrets(text: str, config: Config, env: Mapping[str, str]) -> str:
     """The text without API keys and without what came from the environment, wherever they stand."""
     used = (env[name] for name in config.env_names if name in env)
-    for secret in sorted((*config.api_keys, *used), key=len, reverse=True):
+    peers = (peer.api_key for peer in config.peers.values() if peer.api_key is not None)
+    for secret in sorted((*config.api_keys, *peers, *used), key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     return text

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from llama_swap.config.argv import drop_comments, fill_env, split_command
 from llama_swap.config.expand import fill_port
 from llama_swap.config.redact import redact_argv
-from llama_swap.config.rules import compile_pattern, configured_groups
+from llama_swap.config.rules import compile_pattern
+from llama_swap.config.rules_routing import groups_in_force, matrix_in_force, matrix_spec
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_model import FiltersSection, ModelSection, TimeoutsSection
 from llama_swap.config.schema_routing import FifoSection
@@ -170,9 +171,10 @@ def compile_scheduler(file: ConfigFile, models: Mapping[str, Model], names: Mapp
     }
     groups = tuple(
         GroupSpec(name, tuple(group.members), group.swap, group.exclusive, group.persistent)
-        for name, group in configured_groups(file)[0].items()
+        for name, group in groups_in_force(file)[0].items()
     )
-    return SchedulerSpec(specs, groups, _limits(fifo))
+    matrix = matrix_in_force(file)
+    return SchedulerSpec(specs, groups, _limits(fifo), None if matrix is None else matrix_spec(matrix[0]))
 
 
 def _limits(fifo: FifoSection) -> Limits:

@@ -1,7 +1,7 @@
 """Checked profiles, selectors and peers to the values that the service uses."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from llama_swap.config.compile import request_filters, request_timeouts
 from llama_swap.config.schema import ConfigFile
@@ -20,7 +20,8 @@ def compile_selectors(file: ConfigFile) -> dict[str, Selector]:
     """By name, sorted as models are."""
     return {
         name: Selector(
-            strategy=Strategy(selector.strategy),
+            # Anything else stands for a variable that is not set yet, which only a check at build time lets pass.
+            strategy=Strategy(selector.strategy) if selector.strategy in set(Strategy) else Strategy.PIN,
             targets=tuple(selector.targets),
             spillover=selector.settings.spillover,
             name=selector.name.strip(),
@@ -53,3 +54,10 @@ def peer_names(peers: Iterable[Peer]) -> dict[str, PeerModel]:
     counts = Counter(each.model for each in offered)
     bare = {each.model: each for each in offered if counts[each.model] == 1}
     return bare | {each.qualified: each for each in offered}
+
+
+def preload_targets(file: ConfigFile) -> Iterator[str]:
+    """The names to load at start; for a selector its first target."""
+    for written in file.hooks.on_startup.preload:
+        selector = file.selectors.get(written.strip())
+        yield selector.targets[0] if selector is not None and selector.targets else written.strip()

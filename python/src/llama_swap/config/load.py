@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llama_swap.config.compile import Blueprints, compile_scheduler, ignored_paths
-from llama_swap.config.compile_names import compile_peers, compile_profiles, compile_selectors, peer_names
+from llama_swap.config.compile_names import (
+    compile_peers,
+    compile_profiles,
+    compile_selectors,
+    peer_names,
+    preload_targets,
+)
 from llama_swap.config.expand import expand_tree, fill_port
 from llama_swap.config.keyring import KeyRing, collect_keys
 from llama_swap.config.macros import Expander
@@ -17,7 +23,7 @@ from llama_swap.config.merge import read_sources
 from llama_swap.config.names import Finding, NamedModel, accepted_names
 from llama_swap.config.ports import PortBook
 from llama_swap.config.problems import ConfigError, KeyPath, Problem, render_key
-from llama_swap.config.rules import check_advice, check_rules, literal_ports
+from llama_swap.config.rules import check_advice, check_machine, check_rules, literal_ports
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.tree import Node, Scalar, Table, node_at, problem_at, without
 from llama_swap.config.validate import validate
@@ -82,8 +88,9 @@ def _check(root: Table, env: Mapping[str, str], *, allow_missing_env: bool) -> _
     problems = [*expander.problems, *valid.problems]
     keys = collect_keys(valid.file, valid.root, env)
     findings = [*expanded.findings, *findings, *keys.findings, *check_rules(valid.file, names)]
-    advice = [*check_advice(valid.file)]
-    (advice if allow_missing_env else findings).extend(keys.unread)
+    advice = [*check_advice(valid.file, names)]
+    # At build time the machine that the file is for is not there.
+    (advice if allow_missing_env else findings).extend((*keys.unread, *check_machine(valid.file)))
     problems += _located(_without_consequences(findings, problems), valid.root)
     if problems:
         raise ConfigError(_in_order(problems))
@@ -146,13 +153,13 @@ def _config(
 ) -> Config:
     file, names = checked.file, checked.names
     peers = compile_peers(file, checked.keys.peers)
-    preload = (names[name.strip()] for name in file.hooks.on_startup.preload if name.strip() in names)
+    preload = (names.get(name) for name in preload_targets(file))
     return Config(
         models=models,
         names=names,
         scheduler=compile_scheduler(file, models, names),
         api_keys=checked.keys.clients,
-        preload=tuple(dict.fromkeys(preload)),
+        preload=tuple(dict.fromkeys(filter(None, preload))),
         log_level=file.log_level,
         log_time_format=file.log_time_format,
         log_to_stdout=file.log_to_stdout,

@@ -6,6 +6,9 @@ from difflib import get_close_matches
 
 from llama_swap.config.problems import KeyPath
 
+MOST_SHOWN = 12
+"""Names that one message lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -37,6 +40,8 @@ def nearest_name(name: str, known: Iterable[str], *, likeness: float = 0.6) -> s
     """The known name most like ``name``, whatever its case, or None if none is alike.
 
     Args:
+        name: what was written.
+        known: what it may stand for.
         likeness: from 0 (nothing in common) to 1 (equal), as :mod:`difflib` measures it.
     """
     by_folded = {candidate.casefold(): candidate for candidate in known}
@@ -48,6 +53,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The question to end an error with; empty if no known name is alike."""
     near = nearest_name(name, known)
     return f'did you mean "{near}"?' if near else ""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What may be meant by an unknown name: the nearest known one, else the first few of all."""
+    names = sorted(known)
+    if near := did_you_mean(name, names):
+        return near
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return f"known: {', '.join(names[:MOST_SHOWN]) or 'none'}{more}"
 
 
 def accepted_names(models: Mapping[str, NamedModel]) -> tuple[dict[str, str], list[Finding]]:
