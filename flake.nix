@@ -25,8 +25,8 @@
       apps = import ./nix/apps.nix;
     in
     {
-      nixosModules.default = ./nixos-module.nix;
-      nixosModules.llama-swap = ./nixos-module.nix;
+      nixosModules.default.imports = [ ./nixos-module.nix ];
+      nixosModules.llama-swap.imports = [ ./nixos-module.nix ];
 
       overlays.default = import ./nix/overlay.nix;
 

@@ -50,6 +50,7 @@ in
         );
         # The service says when it is ready, reloading and stopping; `systemctl reload` waits for the outcome.
         Type = if cfg.isOurs then "notify-reload" else "exec";
+        SyslogIdentifier = "llama-swap";
         Restart = "on-failure";
         RestartSec = 3;
         KillMode = "mixed";

@@ -151,3 +151,29 @@ def test_the_example_host(nix):
     assert got["cuda"] is True
     assert got["warnings"] == []
     assert "char-nvidiactl rw" in got["unit"]["serviceConfig"]["DeviceAllow"]
+
+
+@pytest.fixture
+def checkout(nix, tmp_path) -> tuple[Path, Path]:
+    """The files of this repository without what git ignores, and a nixpkgs to check its flake with."""
+    if nix.evaluate("builtins ? readFileType") is not True:
+        pytest.skip("this Nix is too old for lib.fileset in a flake")
+    flake, nixpkgs = tmp_path / "flake", tmp_path / "nixpkgs"
+    parts = ("nix", "tests/nix", "tests/nixos", "tests/unit", "tests/scheduler", "docs", "python/src")
+    for target, names in ((flake, parts), (nixpkgs / "repository", ("nix", "tests/nix", "tests/nixos"))):
+        for name in names:
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (target / "python").mkdir(exist_ok=True)
+        for name in ("python/pyproject.toml", "nixos-module.nix", "flake.nix", "flake.lock", "LICENSE"):
+            shutil.copy(ROOT / name, target / name)
+    shutil.copytree(ROOT / "tests" / "nix" / "stub" / "nixpkgs-flake", nixpkgs, dirs_exist_ok=True)
+    shutil.copytree(nix.evaluate("toString <nixpkgs/lib>"), nixpkgs / "lib")
+    return flake, nixpkgs
+
+
+def test_nix_flake_check(nix, checkout):
+    """Nix itself finds every output of the right kind, on both systems, evaluated purely."""
+    flake, nixpkgs = checkout
+    options = ("--no-build", "--all-systems", "--no-write-lock-file")
+    done = nix.run("nix", "flake", "check", f"path:{flake}", *options, "--override-input", "nixpkgs", f"path:{nixpkgs}")
+    assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ with subtest("a stopped process misses its watchdog and is replaced"):
     machine.succeed(f"kill -STOP {before}")
     machine.wait_until_succeeds(f"! test -d /proc/{before} && systemctl is-active llama-swap.service")
     assert main_pid() != before
-    machine.succeed("journalctl --unit=llama-swap.service --no-pager | grep --quiet 'Watchdog timeout'")
+    machine.succeed("journalctl --unit=llama-swap.service --no-pager --grep='Watchdog timeout'")
 
 with subtest("nothing of the old one is left, and the new one serves"):
     machine.fail("pgrep llama-server")
