@@ -18,6 +18,7 @@ RANKS = {
     "testing": 4,
     "api": 3,
     "supervisor": 2,
+    "reporter": 2,  # what the supervisor's observer tells the logs and the service manager
     "process": 1,
     "proxy": 1,
     "gpu": 1,
@@ -27,6 +28,7 @@ RANKS = {
     "logs": 1,
     "broadcast": 1,  # one stream of events to many listeners; knows nothing of what is in it
     "notify": 1,
+    "listen": 1,  # addresses to sockets and back
     "scheduler": 0,
     "errors": 0,
 }

@@ -4,7 +4,6 @@ The only place that builds things. Start-up and shutdown are nested contexts: wh
 """
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -17,33 +16,27 @@ import structlog
 from aiohttp import web
 
 from llama_swap import BUILD_COMMIT, BUILD_DATE, __version__
+from llama_swap.activity import Captures, InflightTable, Limits, Recorder, Store
 from llama_swap.api import build_application
 from llama_swap.api.browser import machine_names
+from llama_swap.api.metering import Metering
+from llama_swap.api.openai import FORM_ROUTES, JSON_ROUTES, QUERY_ROUTES
+from llama_swap.api.peer_servers import PeerServers
 from llama_swap.api.site import Site, Version
 from llama_swap.config import Config, ConfigError, PortBook, config_sources, load_config
 from llama_swap.config.watch import content_digest, watch_changes
 from llama_swap.errors import RequestError
-from llama_swap.logs import LogFormat, LogHub, LogSettings, StdoutChoice, log_decision, set_up_logging
+from llama_swap.listen import address_text, bind, is_local
+from llama_swap.logs import LogFormat, LogHub, LogSettings, StdoutChoice, set_up_logging
 from llama_swap.notify import Notifier, listen_sockets
 from llama_swap.process import Launcher
 from llama_swap.proxy import front
-from llama_swap.scheduler import commands
-from llama_swap.scheduler.snapshot import Snapshot
-from llama_swap.scheduler.state import Phase
+from llama_swap.reporter import Reporter
 from llama_swap.supervisor import Supervisor
 
 # llama-swap gives requests in flight 30 s when it is told to stop.
 SHUTDOWN_BUDGET_SECONDS = 30.0
 _EXTEND_EVERY_SECONDS = 5.0
-
-_ACTIONS: dict[type[commands.Command], str] = {
-    commands.StartProcess: "start",
-    commands.StopProcess: "stop",
-    commands.KillProcess: "kill",
-    commands.GrantLease: "grant",
-    commands.RejectRequest: "reject",
-}
-_ABOUT_REQUESTS = (commands.GrantLease, commands.RejectRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,49 +77,6 @@ class Sources:
         sources = config_sources(self._options.config, self._options.config_dir)
         self.digest = content_digest(sources)
         return load_config(sources, env=os.environ, ports=self.ports)
-
-
-class Reporter:
-    """Tells the logs and the service manager what the supervisor does."""
-
-    def __init__(self, hub: LogHub, notifier: Notifier, *, configured: int) -> None:
-        self.configured = configured
-        self._hub = hub
-        self._notifier = notifier
-        self._log = structlog.get_logger("scheduler")
-        self._status = ""
-
-    def decided(self, command: commands.Command) -> None:
-        """One line per decision; granting is the every-day case and only worth a debug line."""
-        log_decision(
-            self._log,
-            _ACTIONS[type(command)],
-            model=command.model,
-            because=command.because,
-            instance_id=None if isinstance(command, commands.RejectRequest) else command.instance_id,
-            request_id=command.request_id if isinstance(command, _ABOUT_REQUESTS) else None,
-            routine=isinstance(command, commands.GrantLease),
-        )
-
-    def output(self, model: str, stream: str, line: bytes) -> None:  # noqa: ARG002 - both streams share one log
-        """A line of a model's process."""
-        self._hub.write_upstream(model, line)
-
-    def changed(self, snapshot: Snapshot) -> None:
-        """Keep the service manager's status line true."""
-        phases = [instance.phase for instance in snapshot.instances]
-        ready = sum(phase in (Phase.READY, Phase.DRAINING) for phase in phases)
-        others = {"starting": Phase.STARTING, "stopping": Phase.STOPPING}
-        parts = [f"{ready} of {self.configured} models ready"]
-        parts += [f"{phases.count(phase)} {word}" for word, phase in others.items() if phase in phases]
-        status = "; ".join(parts)
-        if status != self._status:
-            self._status = status
-            self._notifier.status(status)
-
-    def beat(self) -> None:
-        """Feed the watchdog."""
-        self._notifier.watchdog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,31 +122,59 @@ class Service:
                 environment=os.environ,
                 beat_seconds=self._notifier.watchdog_interval_seconds(),
             )
-            await self._run(supervisor, hub, reporter)
+            site = await self._build_site(supervisor, hub)
+            try:
+                await self._run(site, reporter)
+            finally:
+                await site.store.close()
         return 0
 
-    async def _run(self, supervisor: Supervisor, hub: LogHub, reporter: Reporter) -> None:
+    async def _build_site(self, supervisor: Supervisor, hub: LogHub) -> Site:
+        config = supervisor.config
+
+        def secrets() -> tuple[str, ...]:
+            return supervisor.config.api_keys
+
+        store = await Store.open(config.store_path, _limits(config))
+        captures = Captures(config.capture_buffer_bytes, secrets)
+        metering = Metering(
+            Recorder(store, captures),
+            InflightTable(secrets),
+            captures,
+            post_paths=frozenset((*JSON_ROUTES, *FORM_ROUTES)),
+            get_paths=frozenset(QUERY_ROUTES),
+        )
+        return Site(
+            supervisor,
+            hub,
+            version=own_version(),
+            known_names=machine_names(),
+            peers=PeerServers(config.peers),
+            store=store,
+            metering=metering,
+        )
+
+    async def _run(self, site: Site, reporter: Reporter) -> None:
         """The task group: everything in it ends with it, and a bug in any of it ends the service."""
         started = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(supervisor.run(started), name="supervisor")]
+            background = [tasks.create_task(site.supervisor.run(started), name="supervisor")]
             await started.wait()
-            frontage = await self._serve_http(supervisor, hub)
+            frontage = await self._serve_http(site)
             self._catch_signals()
-            self._greet(supervisor.config)
+            self._greet(site.config)
             background += [
-                tasks.create_task(self._reload_when_asked(supervisor, hub, reporter), name="reload"),
-                tasks.create_task(self._preload(supervisor), name="preload"),
+                tasks.create_task(self._reload_when_asked(site, reporter), name="reload"),
+                tasks.create_task(self._preload(site.supervisor), name="preload"),
             ]
             if self._options.watch_config:
                 background.append(tasks.create_task(self._watch(), name="watch"))
             await self._stop.wait()
-            await self._shut_down(tasks, frontage, supervisor, hub)
+            await self._shut_down(tasks, frontage, site)
             for task in background:
                 task.cancel()
 
-    async def _serve_http(self, supervisor: Supervisor, hub: LogHub) -> Frontage:
-        site = Site(supervisor, hub, own_version(), machine_names())
+    async def _serve_http(self, site: Site) -> Frontage:
         runner = front.make_runner(build_application(site), shutdown_timeout=SHUTDOWN_BUDGET_SECONDS)
         await runner.setup()
         servers = [await front.listen(runner, listener) for listener in self._listeners]
@@ -211,9 +189,9 @@ class Service:
     def _greet(self, config: Config) -> None:
         """Say where we listen; READY only now that requests are accepted."""
         for listener in self._listeners:
-            address = _address_text(listener)
+            address = address_text(listener)
             self._log.info("listening", address=address, models=len(config.models))
-            if not config.api_keys and not _is_local(listener):
+            if not config.api_keys and not is_local(listener):
                 risk = "anybody who reaches this address can use, start and stop every model"
                 self._log.warning("no apiKeys on an open address", address=address, risk=risk)
         self._notifier.ready()
@@ -233,7 +211,7 @@ class Service:
             self._log.info("configuration changed on disk")
             self._reload.set()
 
-    async def _reload_when_asked(self, supervisor: Supervisor, hub: LogHub, reporter: Reporter) -> None:
+    async def _reload_when_asked(self, site: Site, reporter: Reporter) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
@@ -244,11 +222,13 @@ class Service:
             except ConfigError as error:
                 self._log.error("configuration not reloaded, the old one stays in force", problems=str(error))
             else:
-                self._configure_logging(hub, config)
-                hub.keep_models(set(config.models))
+                self._configure_logging(site.hub, config)
+                site.hub.keep_models(set(config.models))
                 reporter.configured = len(config.models)
-                removed = supervisor.config.models.keys() - config.models.keys()
-                supervisor.apply(config)
+                removed = site.config.models.keys() - config.models.keys()
+                site.supervisor.apply(config)
+                site.configured()
+                site.store.limits = _limits(config)
                 self._sources.ports.forget(removed)
                 self._log.info("configuration reloaded", models=len(config.models))
             self._notifier.ready()
@@ -266,16 +246,14 @@ class Service:
 
     # -- the end --------------------------------------------------------------
 
-    async def _shut_down(
-        self, tasks: asyncio.TaskGroup, frontage: Frontage, supervisor: Supervisor, hub: LogHub
-    ) -> None:
+    async def _shut_down(self, tasks: asyncio.TaskGroup, frontage: Frontage, site: Site) -> None:
         """No new connections, requests in flight finish within the budget, then the models stop."""
         self._log.info("stopping")
         self._notifier.stopping()
         extending = tasks.create_task(self._extend_timeout(), name="extend timeout")
-        hub.close()
+        site.hub.close()
         await frontage.close()
-        await supervisor.shutdown()
+        await site.supervisor.shutdown()
         extending.cancel()
         self._log.info("stopped")
 
@@ -286,40 +264,16 @@ class Service:
             await asyncio.sleep(_EXTEND_EVERY_SECONDS)
 
 
+def _limits(config: Config) -> Limits:
+    """How many finished requests are remembered: by number in memory, as asked for in a file."""
+    if config.store_path is None:
+        return Limits(config.metrics_max_in_memory)
+    return Limits(config.store_max_rows or None, config.store_max_age_days or None)
+
+
 def own_version() -> Version:
     """The version of the installed package."""
     return Version(__version__, BUILD_COMMIT, BUILD_DATE)
-
-
-def _bind(listen: str) -> list[socket.socket]:
-    """Listening sockets for ``host:port``; raises ValueError or OSError."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdecimal():
-        raise ValueError("write host:port, for example 127.0.0.1:9292 or :9292 for every interface")
-    host = host.removeprefix("[").removesuffix("]")
-    found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    if not host:
-        # One socket for both families where IPv6 exists.
-        family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
-        dual = family == socket.AF_INET6
-        return [socket.create_server(("", int(port)), family=family, backlog=1024, dualstack_ipv6=dual)]
-    return [
-        socket.create_server(address[:2], family=family, backlog=1024)
-        for family, address in {(family, address[:2]) for family, _, _, _, address in found}
-    ]
-
-
-def _address_text(listener: socket.socket) -> str:
-    if listener.family == socket.AF_UNIX:
-        return f"unix:{listener.getsockname()}"
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _is_local(listener: socket.socket) -> bool:
-    if listener.family == socket.AF_UNIX:
-        return True
-    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def serve(options: ServeOptions) -> int:
@@ -331,7 +285,7 @@ def serve(options: ServeOptions) -> int:
         sys.stderr.write(f"{error}\n")
         return options.config_error_status
     try:
-        listeners = listen_sockets() or _bind(options.listen)
+        listeners = listen_sockets() or bind(options.listen)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot listen on {options.listen}: {error}\n")
         return 1

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     START_FAILED = "start_failed"
     BACKING_OFF = "backing_off"
     UNLOADED = "unloaded"
+    CANCELLED = "cancelled"
     SHUTTING_DOWN = "shutting_down"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_TIMEOUT = "upstream_timeout"

@@ -20,7 +20,7 @@ from llama_swap.process import ExitReport, LaunchFailed, LaunchSpec, NotReady
 from llama_swap.proxy.upstream import Upstream, UpstreamTimeouts
 from llama_swap.scheduler import commands, events
 from llama_swap.scheduler.machine import Scheduler
-from llama_swap.scheduler.snapshot import Snapshot
+from llama_swap.scheduler.snapshot import Snapshot, WaiterView
 from llama_swap.scheduler.story import StoryEntry
 
 OnOutput = Callable[[str, bytes], None]
@@ -303,10 +303,18 @@ class Supervisor:
 
     # -- what the rest of the service asks for --------------------------------
 
+    def new_request_id(self) -> int:
+        """An ID for a request that wants to be asked about while it waits."""
+        return next(self._request_ids)
+
+    def waiter(self, request_id: int) -> WaiterView | None:
+        """Where a request stands in the queue; None when it does not wait (any more)."""
+        return next((w for w in self.snapshot().queue if w.request_id == request_id), None)
+
     @asynccontextmanager
-    async def lease(self, model_id: str) -> AsyncIterator[Lease]:
+    async def lease(self, model_id: str, request_id: int | None = None) -> AsyncIterator[Lease]:
         """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
-        request_id = next(self._request_ids)
+        request_id = request_id or self.new_request_id()
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = (time.monotonic(), future)
         lease: Lease | None = None
@@ -348,6 +356,10 @@ class Supervisor:
     def story(self, model_id: str) -> list[StoryEntry]:
         """The last events and decisions about a model, oldest first."""
         return self._scheduler.story(model_id)
+
+    def living_instances(self) -> tuple[Instance, ...]:
+        """Every instance whose process is not gone."""
+        return tuple(self._instances.values())
 
     def instance_of(self, model_id: str) -> Instance | None:
         """The living instance of a model, whatever its phase."""

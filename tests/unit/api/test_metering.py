@@ -9,7 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from llama_swap.activity import ActivityQuery, Captures, InflightTable, Limits, Outcome, Recorder, Spans, Store
 from llama_swap.api.metering import Metering
-from llama_swap.api.site import Visit
+from llama_swap.api.visit import Visit
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.exchange import Outcome as ExchangeOutcome
 

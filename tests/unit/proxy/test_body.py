@@ -218,7 +218,9 @@ async def test_packed_bodies_are_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("coding", "data"), [("gzip", b"no gzip"), ("gzip", gzip.compress(RAW)[:-9]), ("br", b"x"), ("gzip, gzip", b"x")]
+    ("coding", "data"),
+    [("gzip", b"no gzip"), ("gzip", gzip.compress(RAW)[:-9]), ("br", b"x"), ("gzip, gzip", b"x")],
+    ids=["not packed", "cut", "unknown", "packed twice"],
 )
 async def test_broken_or_unknown_codings_are_refused(coding, data):
     """What cannot be unpacked whole is the client's mistake."""

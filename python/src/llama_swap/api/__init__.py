@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from llama_swap.api import control, logs, models, openai, ui, upstream
+from llama_swap.api import activity, captures, control, inflight, logs, models, openai, profiles, ui, upstream
 from llama_swap.api.guard import guard
 from llama_swap.api.site import SITE, Site
 
@@ -17,7 +17,11 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(openai.routes())
     application.add_routes(models.routes())
     application.add_routes(control.routes())
+    application.add_routes(profiles.routes())
     application.add_routes(logs.routes(site.hub, lambda name: name in site.config.models))
+    application.add_routes(activity.routes(site.store, site.metering.captures))
+    application.add_routes(captures.routes(site.metering.captures))
+    application.add_routes(inflight.routes(site.metering.table))
     application.add_routes(ui.routes())
     application.add_routes(upstream.routes())
     return application

@@ -49,6 +49,7 @@ TABLE: dict[Reason, ErrorRow] = {
     Reason.START_FAILED: ErrorRow(500, _SERVER, "model_start_failed", retry=False),
     Reason.BACKING_OFF: ErrorRow(503, _SERVER, "service_unavailable"),
     Reason.UNLOADED: ErrorRow(500, _SERVER, "model_unloaded", retry=False),
+    Reason.CANCELLED: ErrorRow(503, _SERVER, "request_cancelled", retry=False),
     Reason.SHUTTING_DOWN: ErrorRow(503, _SERVER, "service_unavailable"),
     Reason.UPSTREAM_FAILED: ErrorRow(502, _SERVER, "bad_gateway"),
     Reason.UPSTREAM_TIMEOUT: ErrorRow(504, _SERVER, "gateway_timeout"),

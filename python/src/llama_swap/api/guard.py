@@ -13,7 +13,8 @@ from llama_swap.api.browser import check_browser
 from llama_swap.api.errors import error_response
 from llama_swap.api.openai import QUERY_ROUTES
 from llama_swap.api.relay import raw_target
-from llama_swap.api.site import SITE, VISIT, Site, Visit
+from llama_swap.api.site import SITE, Site
+from llama_swap.api.visit import VISIT, Visit
 from llama_swap.errors import Reason, RequestError
 from llama_swap.logs import RequestRecord, log_request
 
@@ -34,11 +35,22 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     try:
         response = await _answer(request, handler)
     except asyncio.CancelledError:
-        _log(request, visit, _CLIENT_CLOSED_REQUEST, 0)
-        raise
+        if not _was_cancelled_by_us(visit):
+            _log(request, visit, _CLIENT_CLOSED_REQUEST, 0)
+            raise
+        response = error_response(RequestError(Reason.CANCELLED, "the request was cancelled on request of an operator"))
     length = visit.exchange.response_bytes or _body_length(response)
     _log(request, visit, visit.exchange.status or response.status, length)
     return response
+
+
+def _was_cancelled_by_us(visit: Visit) -> bool:
+    """Whether an operator cancelled a request whose client is still there and has nothing yet; it gets an answer."""
+    task = asyncio.current_task()
+    if task is None or visit.entry is None or not visit.entry.cancelled or visit.exchange.status:
+        return False
+    task.uncancel()
+    return True
 
 
 async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -74,7 +86,9 @@ def _admit(request: web.Request, site: Site) -> None:
 def _changes_state(request: web.Request) -> bool:
     """Whether a request may start, stop or change something; some of llama-swap's GETs do."""
     path = request.path
-    return request.method not in _READING_METHODS or path in _STATEFUL_GETS or path.startswith("/upstream/")
+    return (
+        request.method not in _READING_METHODS or path in _STATEFUL_GETS or path.startswith(("/upstream/", "/comfyui/"))
+    )
 
 
 def _preflight(request: web.Request) -> web.Response:

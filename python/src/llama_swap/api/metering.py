@@ -25,7 +25,7 @@ from llama_swap.activity import (
     spans,
 )
 from llama_swap.api.errors import TABLE
-from llama_swap.api.site import Visit
+from llama_swap.api.visit import Visit
 from llama_swap.errors import RequestError
 
 CLIENT_GONE_STATUS = 499
@@ -160,6 +160,8 @@ class Metering:
 def _ending(visit: Visit) -> _Ending:
     """Of a request whose handler returned."""
     exchange = visit.exchange
+    if visit.refusal is not None:
+        return _Ending(Outcome.REFUSED, TABLE[visit.refusal.reason].status, visit.refusal.message)
     outcome = Outcome(exchange.outcome or Outcome.OK)
     status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else exchange.status
     return _Ending(outcome, status, _message(outcome) or exchange.detail)

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from llama_swap.api.site import Site, site_of
-from llama_swap.config import Capabilities, Model
+from llama_swap.config import Capabilities, Model, Peer, Selector, Strategy
 
 # llama-swap drops these from `metadata` where `capabilities` says them.
 _CAPABILITY_KEYS = frozenset({"architecture", "capabilities", "supported_parameters", "context_length"})
@@ -16,6 +16,7 @@ _CAPABILITY_KEYS = frozenset({"architecture", "capabilities", "supported_paramet
 async def list_models(request: web.Request) -> web.Response:
     """The listed models, sorted by ID; the Origin of a browser is allowed to read them."""
     site = site_of(request)
+    await site.contexts.learn(site.supervisor.living_instances())
     data = sorted(_items(site), key=lambda item: str(item["id"]))
     response = web.json_response({"object": "list", "data": data})
     if origin := request.headers.get("Origin"):
@@ -31,10 +32,58 @@ def _items(site: Site) -> Iterator[dict[str, Any]]:
         if model.unlisted:
             continue
         item = describe(model, created=created, loaded=model.id in running)
+        _add_context(item, site.contexts.known(model))
         yield item
         if site.config.include_aliases_in_list:
             for alias in model.aliases:
                 yield _as_alias(item, alias)
+    for peer in site.config.peers.values():
+        for name in peer.models:
+            yield _peer_item(peer, name, created)
+    for name, selector in site.config.selectors.items():
+        if not selector.unlisted:
+            yield _selector_item(name, selector, created)
+    yield from _pin_items(site, created)
+
+
+def _add_context(item: dict[str, Any], context: int | None) -> None:
+    """Say the context length that the upstream told us, where the configuration says none."""
+    if context and "context_length" not in item:
+        item["context_length"] = context
+        item["meta"]["n_ctx"] = context
+
+
+def _blank(name: str, created: int, **meta: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "llama-swap",
+        "meta": {"llamaswap": meta},
+        "status": {"value": "unloaded"},
+    }
+
+
+def _peer_item(peer: Peer, name: str, created: int) -> dict[str, Any]:
+    item = _blank(f"{peer.id}/{name}", created, type="peer", peerID=peer.id)
+    return item | {"name": f"{peer.id}: {name}"}
+
+
+def _selector_item(name: str, selector: Selector, created: int) -> dict[str, Any]:
+    meta: dict[str, Any] = {"type": "selector", "strategy": selector.strategy.value, "targets": list(selector.targets)}
+    if selector.strategy is Strategy.SPILLOVER:
+        meta["spillover"] = selector.spillover
+    item = _blank(name, created, **{**selector.metadata, **meta})
+    texts = {"name": selector.name, "description": selector.description}
+    return item | {key: text for key, text in texts.items() if text}
+
+
+def _pin_items(site: Site, created: int) -> Iterator[dict[str, Any]]:
+    """Names that exist only through the active profile."""
+    profile = site.active_profile
+    for name, target in profile.pins.items() if profile is not None else ():
+        if target and site.config.find(name) is None and name not in site.config.selectors:
+            yield _blank(name, created, type="profile", modelID=target)
 
 
 def describe(model: Model, *, created: int, loaded: bool) -> dict[str, Any]:

@@ -1,21 +1,94 @@
-"""From the name in a request to the configured model it stands for."""
+"""From the name in a request to what serves it: profile pins, selectors, local models, peers - in this order."""
 
-from llama_swap.api.site import Visit
-from llama_swap.config import Config, Model
+from dataclasses import dataclass
+
+from llama_swap.api.selectors import TargetLoad, Warmth, choose_spillover, choose_warm
+from llama_swap.api.site import Site
+from llama_swap.api.visit import Visit
+from llama_swap.config import Config, Model, PeerModel, Selector, Strategy
 from llama_swap.errors import Reason, RequestError
+from llama_swap.scheduler.state import Phase
+
+_WARMTH = {Phase.READY: Warmth.READY, Phase.STARTING: Warmth.STARTING}
 
 
-def find_model(config: Config, name: str | None, visit: Visit) -> Model:
-    """The model that a client asked for by ID or alias; raises RequestError when there is none."""
-    if not name:
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What serves a request.
+
+    Attributes:
+        served_by: a local model, or one of a peer.
+        name: under which it goes on: what the client sent, or what a pin or selector stands for, or a peer's own name.
+        renamed: ``name`` is not what the client sent, so the request must be rewritten.
+    """
+
+    served_by: Model | PeerModel
+    name: str
+    renamed: bool
+
+
+def find_destination(site: Site, requested: str | None, visit: Visit) -> Destination:
+    """Whatever answers to a name; raises RequestError when nothing does."""
+    if not requested:
         rule = 'name it in "model" (JSON or form field), or in ?model= for GET'
         raise RequestError(Reason.MODEL_MISSING, f"no model id could be identified: {rule}")
-    visit.requested = name
+    visit.requested = requested
+    name = pinned(site, requested)
+    selector = site.config.selectors.get(name)
+    if selector is not None:
+        visit.selector = name
+        name = _choose(site, name, selector)
+    return locate(site, name, requested, visit)
+
+
+def locate(site: Site, name: str, requested: str, visit: Visit) -> Destination:
+    """The local model, else the peer's, that is called ``name``; raises RequestError when there is none."""
+    config = site.config
     model = config.find(name)
-    if model is None:
-        raise RequestError(Reason.MODEL_UNKNOWN, _unknown(config, name))
-    visit.model = model.id
-    return model
+    if model is not None:
+        visit.model = model.id
+        return Destination(model, name, renamed=name != requested)
+    found = config.find_peer_model(name)
+    if found is None:
+        raise RequestError(Reason.MODEL_UNKNOWN, _unknown(config, requested))
+    visit.model = found.qualified
+    return Destination(found, found.model, renamed=found.model != requested)
+
+
+def pinned(site: Site, requested: str) -> str:
+    """What the active profile makes of a name; raises RequestError where it switches the name off."""
+    profile = site.active_profile
+    if profile is None or requested not in profile.pins:
+        return requested
+    target = profile.pins[requested]
+    if not target:
+        raise RequestError(Reason.MODEL_UNKNOWN, f'the active profile switches "{requested}" off')
+    return target
+
+
+def _choose(site: Site, name: str, selector: Selector) -> str:
+    if selector.strategy is Strategy.PIN or len(selector.targets) == 1:
+        return selector.targets[0]
+    loads = _loads(site, selector.targets)
+    if selector.strategy is Strategy.WARM:
+        return choose_warm(selector.targets, loads)
+    return choose_spillover(selector.targets, loads, limit=selector.spillover, turn=site.turns.next(name))
+
+
+def _loads(site: Site, targets: tuple[str, ...]) -> dict[str, TargetLoad]:
+    snapshot = site.supervisor.snapshot()
+    instances = {view.model: view for view in snapshot.instances}
+    waiting = {view.model: view.waiting for view in snapshot.models}
+    loads = {}
+    for target in targets:
+        model = site.config.find(target)
+        if model is not None:
+            view = instances.get(model.id)
+            warmth = _WARMTH.get(view.phase, Warmth.COLD) if view else Warmth.COLD
+            loads[target] = TargetLoad(warmth, (view.leases if view else 0) + waiting[model.id])
+        elif found := site.config.find_peer_model(target):
+            loads[target] = TargetLoad(Warmth.READY, site.peers.of(found.peer).in_service[found.model])
+    return loads
 
 
 def _unknown(config: Config, name: str) -> str:

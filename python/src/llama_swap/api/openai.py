@@ -4,11 +4,14 @@ import contextlib
 
 from aiohttp import web
 
-from llama_swap.api.names import find_model
-from llama_swap.api.relay import raw_target, relay
-from llama_swap.api.site import site_of, visit_of
+from llama_swap.api.dispatch import dispatch
+from llama_swap.api.names import Destination, find_destination
+from llama_swap.api.relay import raw_target
+from llama_swap.api.site import site_of
+from llama_swap.api.visit import visit_of
 from llama_swap.config import Model
 from llama_swap.proxy.body import BodyRules, apply_rules, read_body, read_model
+from llama_swap.proxy.exchange import BodySource
 from llama_swap.proxy.multipart import read_form, read_urlencoded_model, rename_urlencoded
 
 JSON_ROUTES = (
@@ -42,9 +45,6 @@ JSON_ROUTES = (
 FORM_ROUTES = ("/v1/audio/transcriptions", "/v1/images/edits")
 QUERY_ROUTES = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 
-# llama-swap's own prefixes, which no upstream knows.
-_OWN_PREFIXES = ("/audioapi", "/v/")
-
 
 def upstream_target(target: str) -> str:
     """Path and query as the upstream knows them: ``/v/x`` is ``/x``, ``/audioapi/v1/x`` is ``/v1/x``."""
@@ -55,15 +55,24 @@ def upstream_target(target: str) -> str:
     return target
 
 
-def body_rules(model: Model, requested: str) -> BodyRules:
-    """What the configuration changes in a body; setParamsByID goes by the name the client used."""
-    filters = model.filters
+def body_rules(destination: Destination) -> BodyRules:
+    """What the configuration changes in a body; setParamsByID goes by the name the client used, or was pinned to."""
+    served_by = destination.served_by
+    filters = served_by.filters if isinstance(served_by, Model) else served_by.peer.filters
     return BodyRules(
-        use_model_name=model.use_model_name or None,
+        use_model_name=upstream_name(destination),
         strip_params=filters.strip_params,
         set_params=filters.set_params,
-        requested_params=filters.set_params_by_id.get(requested, {}),
+        requested_params=filters.set_params_by_id.get(destination.name, {}),
     )
+
+
+def upstream_name(destination: Destination) -> str | None:
+    """The model name for the upstream where it differs from what the client sent."""
+    served_by = destination.served_by
+    if isinstance(served_by, Model) and served_by.use_model_name:
+        return served_by.use_model_name
+    return destination.name if destination.renamed else None
 
 
 async def infer(request: web.Request) -> web.StreamResponse:
@@ -78,17 +87,18 @@ async def infer(request: web.Request) -> web.StreamResponse:
     visit.exchange.request_bytes = len(body)
     if request.content_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
         return await _infer_urlencoded(request, body)
-    model = find_model(site.config, read_model(body).name, visit)
-    body = apply_rules(body, body_rules(model, visit.requested))
-    return await relay(request, model, target=upstream_target(raw_target(request)), body=body)
+    asked = read_model(body)
+    visit.stream = asked.stream
+    destination = find_destination(site, asked.name, visit)
+    return await _send(request, destination, apply_rules(body, body_rules(destination)))
 
 
 async def _infer_urlencoded(request: web.Request, body: bytes) -> web.StreamResponse:
     name = read_urlencoded_model(body) or request.query.get("model")
-    model = find_model(site_of(request).config, name, visit_of(request))
-    if model.use_model_name:
-        body = rename_urlencoded(body, model.use_model_name)
-    return await relay(request, model, target=upstream_target(raw_target(request)), body=body)
+    destination = find_destination(site_of(request), name, visit_of(request))
+    if new_name := upstream_name(destination):
+        body = rename_urlencoded(body, new_name)
+    return await _send(request, destination, body)
 
 
 async def _infer_multipart(request: web.Request) -> web.StreamResponse:
@@ -96,16 +106,24 @@ async def _infer_multipart(request: web.Request) -> web.StreamResponse:
     site = site_of(request)
     form = await read_form(request, limit_bytes=site.config.max_body_bytes)
     with contextlib.closing(form):
-        model = find_model(site.config, form.model, visit_of(request))
-        if model.use_model_name:
-            form.rename(model.use_model_name)
-        return await relay(request, model, target=upstream_target(raw_target(request)), body=form)
+        destination = find_destination(site, form.model, visit_of(request))
+        if new_name := upstream_name(destination):
+            form.rename(new_name)
+        return await _send(request, destination, form)
 
 
 async def infer_by_query(request: web.Request) -> web.StreamResponse:
     """A GET whose model stands in ``?model=``."""
-    model = find_model(site_of(request).config, request.query.get("model"), visit_of(request))
-    return await relay(request, model, target=upstream_target(raw_target(request)), body=None)
+    destination = find_destination(site_of(request), request.query.get("model"), visit_of(request))
+    return await _send(request, destination, None)
+
+
+async def _send(request: web.Request, destination: Destination, body: bytes | BodySource | None) -> web.StreamResponse:
+    target = upstream_target(raw_target(request))
+    if destination.renamed and "model" in request.query:
+        path, _, query = target.partition("?")
+        target = f"{path}?{rename_urlencoded(query.encode(), destination.name).decode()}"
+    return await dispatch(request, destination, target=target, body=body, path=request.path)
 
 
 def routes() -> list[web.RouteDef]:

@@ -1,15 +1,20 @@
 """One request to one model: wait for the lease, forward, release."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
-from llama_swap.api.site import site_of, visit_of
+from llama_swap.api.site import Site, site_of
+from llama_swap.api.visit import visit_of
+from llama_swap.api.waiting import waiting_for
 from llama_swap.config import Model
+from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
 from llama_swap.proxy.forward import forward
 from llama_swap.proxy.websocket import tunnel, wants_websocket
+from llama_swap.supervisor import Lease
 
 
 def raw_target(request: web.Request) -> str:
@@ -26,21 +31,64 @@ async def relay(
 ) -> web.StreamResponse:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
     site, visit = site_of(request), visit_of(request)
-    async with site.supervisor.lease(model.id) as lease:
-        visit.lease = lease
-        dropped = CREDENTIAL_HEADERS if site.config.api_keys else frozenset[str]()
-        if isinstance(body, bytes):
-            dropped |= {"content-encoding"}  # it was unpacked to find the model
-        outgoing = Outgoing(
-            method=request.method,
-            target=target,
-            headers=request.raw_headers,
-            body=body,
-            model=model.id,
-            drop_headers=dropped,
-        )
-        send = tunnel if wants_websocket(request) else forward
-        try:
-            return await send(request, lease.instance.upstream, outgoing, visit.exchange)
-        finally:
-            lease.served = visit.exchange.status > 0 and visit.exchange.outcome is not Outcome.UPSTREAM_DIED
+    outgoing = _outgoing(request, site, model, target, body)
+    if wants_websocket(request) and model.ignore_websockets:
+        return await _join(request, model, outgoing)
+    waiting = waiting_for(request, site, model, visit)
+    if waiting is None:
+        async with site.supervisor.lease(model.id) as lease:
+            return await _use(lease, request, outgoing)
+    try:
+        waiting.begin()
+        async with site.supervisor.lease(model.id, waiting.request_id) as lease:
+            return await _use(lease, request, replace(outgoing, early=waiting.granted()))
+    except RequestError as error:
+        answer = waiting.fail(error)
+        if answer is None:
+            raise
+        return answer
+    finally:
+        waiting.end()
+
+
+async def _use(lease: Lease, request: web.Request, outgoing: Outgoing) -> web.StreamResponse:
+    visit = visit_of(request)
+    visit.lease = lease
+    if visit.on_serve is not None:
+        visit.on_serve()
+    send = tunnel if wants_websocket(request) else forward
+    try:
+        return await send(request, lease.instance.upstream, outgoing, visit.exchange)
+    finally:
+        lease.served = visit.exchange.status > 0 and visit.exchange.outcome is not Outcome.UPSTREAM_DIED
+
+
+async def _join(request: web.Request, model: Model, outgoing: Outgoing) -> web.StreamResponse:
+    """A WebSocket that neither starts nor holds its model (``compat.ignoreWebsockets``)."""
+    site, visit = site_of(request), visit_of(request)
+    if not is_loaded(site, model):
+        rule = "with compat.ignoreWebsockets a WebSocket does not load it"
+        raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; {rule}")
+    instance = site.supervisor.instance_of(model.id)
+    assert instance is not None  # noqa: S101 - it is loaded
+    return await tunnel(request, instance.upstream, outgoing, visit.exchange)
+
+
+def is_loaded(site: Site, model: Model) -> bool:
+    """Whether a model could serve right now."""
+    instance = site.supervisor.instance_of(model.id)
+    return instance is not None and instance.ready_at is not None and not instance.stop_asked
+
+
+def _outgoing(request: web.Request, site: Site, model: Model, target: str, body: bytes | BodySource | None) -> Outgoing:
+    dropped = CREDENTIAL_HEADERS if site.config.api_keys else frozenset[str]()
+    if isinstance(body, bytes):
+        dropped |= {"content-encoding"}  # it was unpacked to find the model
+    return Outgoing(
+        method=request.method,
+        target=target,
+        headers=request.raw_headers,
+        body=body,
+        model=model.id,
+        drop_headers=dropped,
+    )

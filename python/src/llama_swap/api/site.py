@@ -1,14 +1,17 @@
 """What the handlers share: made once by :mod:`llama_swap.app`, read by every module of this package."""
 
-import time
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from llama_swap.config import Config
+from llama_swap.activity import Store
+from llama_swap.api.context import ContextLengths
+from llama_swap.api.metering import Metering
+from llama_swap.api.peer_servers import PeerServers
+from llama_swap.api.selectors import Turns
+from llama_swap.config import Config, Profile
 from llama_swap.logs import LogHub
-from llama_swap.proxy.exchange import Exchange
-from llama_swap.supervisor import Lease, Supervisor
+from llama_swap.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +23,15 @@ class Version:
     build_date: str
 
 
-@dataclass(slots=True, eq=False)
-class Visit:
-    """What is known about one request, for its log line; filled in on its way.
+@dataclass(slots=True)
+class ProfileSwitch:
+    """Which profile is active; none is after a start or a reload."""
 
-    Attributes:
-        started_at: monotonic seconds.
-        requested: the model name the client sent; ``model`` is the ID it stands for.
-    """
+    active: str | None = None
 
-    started_at: float = field(default_factory=time.monotonic)
-    requested: str = ""
-    model: str = ""
-    lease: Lease | None = None
-    exchange: Exchange = field(default_factory=Exchange)
+    def activate(self, name: str | None) -> None:
+        """Switch to a profile, or to none."""
+        self.active = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +40,45 @@ class Site:
 
     Attributes:
         known_names: host names of this machine, for requests of browsers.
+        peers: the servers of other people's models.
+        store: rows of finished requests.
+        metering: hears of every request to a model.
+        contexts: what upstreams said about their context length.
+        turns: whose turn it is among equally busy targets of a selector.
     """
 
     supervisor: Supervisor
     hub: LogHub
     version: Version
     known_names: frozenset[str]
+    peers: PeerServers
+    store: Store
+    metering: Metering
+    contexts: ContextLengths = field(default_factory=ContextLengths)
+    turns: Turns = field(default_factory=Turns)
+    profile_switch: ProfileSwitch = field(default_factory=ProfileSwitch)
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
         return self.supervisor.config
 
+    @property
+    def active_profile(self) -> Profile | None:
+        """The active profile, if there is one."""
+        name = self.profile_switch.active
+        return None if name is None else self.config.profiles.get(name)
+
+    def configured(self) -> None:
+        """Take over a configuration that was just put in force."""
+        self.peers.configure(self.config.peers)
+        self.metering.captures.resize(self.config.capture_buffer_bytes)
+        self.profile_switch.activate(None)
+
 
 SITE = web.AppKey("site", Site)
-VISIT = "visit"
 
 
 def site_of(request: web.Request) -> Site:
     """The service that a request came to."""
     return request.app[SITE]
-
-
-def visit_of(request: web.Request) -> Visit:
-    """The notes about a request."""
-    visit: Visit = request[VISIT]
-    return visit

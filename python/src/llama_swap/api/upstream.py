@@ -1,69 +1,98 @@
-"""``/upstream/{model}/{path}``: a model's own server, as it is: no filters, no renaming (llama-swap v250, upstream)."""
+"""A model's own server as it is, without filters: ``/upstream/{model}/{path}`` and ``/comfyui/`` (llama-swap v250)."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from llama_swap.api.relay import raw_target, relay
-from llama_swap.api.site import site_of, visit_of
-from llama_swap.config import Config, Model
+from llama_swap.api.dispatch import dispatch
+from llama_swap.api.names import Destination, locate, pinned
+from llama_swap.api.relay import is_loaded, raw_target, relay
+from llama_swap.api.site import Site, site_of
+from llama_swap.api.visit import Visit, visit_of
+from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.body import StreamedBody
-from llama_swap.scheduler.state import Phase
 
 _PREFIX = "/upstream/"
+_COMFYUI = "/comfyui/"
+COMFYUI_MODEL = "comfyui_auto"
+"""llama-swap's fixed name of the model behind ``/comfyui/``."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamPath:
-    """A model and the rest of the path, still percent-encoded as the client sent it; None: the slash is missing."""
+    """What serves ``/upstream/...``, and the rest of the path as the client sent it; None: the slash is missing."""
 
-    model: Model
-    requested: str
+    destination: Destination
     rest: str | None
 
 
-def split_path(config: Config, raw_path: str) -> UpstreamPath | None:
-    """Find the longest model name at the start of ``/upstream/...``; names may contain ``/``, also as ``%2F``."""
+def split_path(site: Site, raw_path: str, visit: Visit) -> UpstreamPath:
+    """Find the longest name at the start of ``/upstream/...``; names may contain ``/``, also as ``%2F``.
+
+    Pins, aliases and peers count, selectors do not. Raises RequestError when nothing is called so.
+    """
     segments = raw_path.removeprefix(_PREFIX).split("/")
     for count in range(len(segments), 0, -1):
-        name = unquote("/".join(segments[:count]))
-        model = config.find(name)
-        if model is not None:
+        requested = unquote("/".join(segments[:count]))
+        name = pinned(site, requested)
+        if site.config.find(name) is not None or site.config.find_peer_model(name) is not None:
+            visit.requested = requested
             rest = "/" + "/".join(segments[count:]) if count < len(segments) else None
-            return UpstreamPath(model, name, rest)
-    return None
+            return UpstreamPath(locate(site, name, requested, visit), rest)
+    raise RequestError(
+        Reason.MODEL_UNKNOWN, f'model not found: no model name starts the path at "{unquote(segments[0])}"'
+    )
 
 
 async def to_upstream(request: web.Request) -> web.StreamResponse:
     """Forward any request to a model's server, starting it where the path is not one of ``upstream.ignorePaths``."""
-    site, visit = site_of(request), visit_of(request)
+    site = site_of(request)
     path, question, query = raw_target(request).partition("?")
-    found = split_path(site.config, path)
-    if found is None:
-        name = unquote(path.removeprefix(_PREFIX).partition("/")[0])
-        raise RequestError(Reason.MODEL_UNKNOWN, f'model not found: no model name starts the path at "{name}"')
+    found = split_path(site, path, visit_of(request))
     if found.rest is None:
         status = web.HTTPMovedPermanently if request.method in ("GET", "HEAD") else web.HTTPPermanentRedirect
         raise status(f"{path}/{question}{query}")
-    visit.requested, visit.model = found.requested, found.model.id
-    _require_loaded_for_assets(request, found)
     body = StreamedBody(request, limit_bytes=site.config.max_body_bytes) if request.body_exists else None
-    return await relay(request, found.model, target=f"{found.rest}{question}{query}", body=body)
+    target = f"{found.rest}{question}{query}"
+    if isinstance(found.destination.served_by, Model):
+        _require_loaded_for_assets(site, found.destination.served_by, found.rest)
+    return await dispatch(request, found.destination, target=target, body=body, path=found.rest)
 
 
-def _require_loaded_for_assets(request: web.Request, found: UpstreamPath) -> None:
+def _require_loaded_for_assets(site: Site, model: Model, path: str) -> None:
     """A browser's request for an icon or a script must not load a model."""
-    site = site_of(request)
-    if not any(pattern.search(found.rest or "") for pattern in site.config.ignore_paths):
+    if not any(pattern.search(path) for pattern in site.config.ignore_paths) or is_loaded(site, model):
         return
-    phases = {view.phase for view in site.supervisor.snapshot().instances if view.model == found.model.id}
-    if not phases & {Phase.READY, Phase.DRAINING}:
-        rule = "path matches upstream.ignorePaths"
-        raise RequestError(Reason.NOT_LOADED, f"model {found.model.id} is not loaded; {rule}")
+    raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; path matches upstream.ignorePaths")
+
+
+async def comfyui_root(request: web.Request) -> web.StreamResponse:
+    """``/comfyui`` is ``/comfyui/``."""
+    status = web.HTTPMovedPermanently if request.method in ("GET", "HEAD") else web.HTTPPermanentRedirect
+    _, question, query = raw_target(request).partition("?")
+    raise status(f"{_COMFYUI}{question}{query}")
+
+
+async def to_comfyui(request: web.Request) -> web.StreamResponse:
+    """``/comfyui/...``: the model ``comfyui_auto``; only its front page may start it."""
+    site, visit = site_of(request), visit_of(request)
+    model = site.config.models.get(COMFYUI_MODEL)
+    if model is None:
+        raise RequestError(Reason.MODEL_UNKNOWN, f"local model {COMFYUI_MODEL} not found")
+    visit.requested = visit.model = model.id
+    target = raw_target(request).removeprefix("/comfyui")
+    if target.partition("?")[0] != "/" and not is_loaded(site, model):
+        raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; only {_COMFYUI} can start it")
+    body = StreamedBody(request, limit_bytes=site.config.max_body_bytes) if request.body_exists else None
+    return await relay(request, model, target=target, body=body)
 
 
 def routes() -> list[web.RouteDef]:
-    """Any method below ``/upstream/``."""
-    return [web.route("*", "/upstream/{path:.*}", to_upstream)]
+    """Any method below ``/upstream/`` and ``/comfyui/``."""
+    return [
+        web.route("*", "/upstream/{path:.*}", to_upstream),
+        web.route("*", "/comfyui", comfyui_root),
+        web.route("*", "/comfyui/{path:.*}", to_comfyui),
+    ]

@@ -1,9 +1,12 @@
 """The plain data of one forwarded request: what to send, and what came of it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from llama_swap.proxy.early import EarlyStream
 
 TAIL_BYTES = 16 * 1024
 """How much of the end of an answer is kept: llama.cpp's last SSE events with ``usage`` and ``timings`` are < 2 KiB."""
@@ -47,6 +50,7 @@ class Outgoing:
         drop_headers: lower-case names that must not travel on (our credentials).
         response_headers: added to the answer; an upstream header of the same name is replaced.
         hides_client: no ``X-Forwarded-For`` is added (the upstream is somebody else's server).
+        early: the event stream towards the client that has begun already; its answer goes in there.
     """
 
     method: str
@@ -57,6 +61,7 @@ class Outgoing:
     drop_headers: frozenset[str] = frozenset()
     response_headers: Sequence[tuple[str, str]] = ()
     hides_client: bool = False
+    early: "EarlyStream | None" = None
 
 
 class Outcome(StrEnum):
@@ -87,6 +92,8 @@ class Exchange:
         detail: what went wrong, for the log; "" when nothing did.
         headers: the upstream's answer headers as received.
         tail: the end of the answer's body without framing, at most :data:`TAIL_BYTES`.
+        on_head: called once the answer's head is known.
+        on_piece: called with each piece of the answer's body, without framing.
     """
 
     status: int = 0
@@ -99,6 +106,8 @@ class Exchange:
     detail: str = ""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     tail: bytes = b""
+    on_head: Callable[[], object] | None = None
+    on_piece: Callable[[bytes], object] | None = None
 
     def header(self, name: bytes) -> bytes:
         """The first answer header of this lower-case name, or ``b""``."""

@@ -11,10 +11,11 @@ from aiohttp import web
 
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.connection import UpstreamConnection
+from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing
 from llama_swap.proxy.headers import request_headers, request_line, serialize
 from llama_swap.proxy.relay import Ending, Relay
-from llama_swap.proxy.truncation import end_cut_short
+from llama_swap.proxy.truncation import end_cut_short, error_event
 from llama_swap.proxy.upstream import Upstream
 
 __all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
@@ -228,6 +229,8 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
         raise RequestError(Reason.UPSTREAM_TIMEOUT, message)
     if head is None or relay.ending is Ending.NO_ANSWER:
         raise RequestError(Reason.UPSTREAM_FAILED, message)
+    if outgoing.early is not None:
+        return _conclude_early(relay, outgoing.early, exchange, message)
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
         end_cut_short(request, head, message, relay.pieces)
@@ -240,3 +243,20 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
     response = RelayedResponse(head.status, closes=relay.closes)
     relay.dispose()
     return response
+
+
+def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, message: str) -> web.StreamResponse:
+    """End a stream whose head was ours."""
+    closes = early.closes
+    if relay.ending is Ending.COMPLETE:
+        exchange.outcome = Outcome.OK
+        early.finish()
+    elif relay.ending is Ending.CUT_SHORT:
+        exchange.outcome = Outcome.UPSTREAM_DIED
+        early.cut(error_event(message))
+        closes = True
+    else:
+        exchange.outcome = Outcome.CLIENT_GONE
+        closes = True
+    relay.dispose()
+    return RelayedResponse(200, closes=closes)

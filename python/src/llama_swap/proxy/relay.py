@@ -55,6 +55,7 @@ class Relay:
         "_client",
         "_connection",
         "_exchange",
+        "_modern",
         "_outgoing",
         "_pending",
         "_protocol",
@@ -76,11 +77,13 @@ class Relay:
     def __init__(
         self, request: web.BaseRequest, connection: UpstreamConnection, outgoing: Outgoing, exchange: Exchange
     ) -> None:
-        client = request.transport
+        client = outgoing.early or request.transport
         if client is None:
             raise ConnectionResetError("the client has left")
         self._request = request
         self._client = client
+        # A stream that has begun wants the body bare: it does the framing.
+        self._modern = outgoing.early is None and request.version >= HttpVersion11
         self._protocol = request.protocol
         self._connection = connection
         self._outgoing = outgoing
@@ -168,19 +171,24 @@ class Relay:
 
     def _on_piece(self) -> Callable[[bytes], object]:
         """What gets the pieces of a chunked body: to a client of HTTP/1.1 the raw bytes are sent, not these."""
-        return self.pieces.append if self._request.version >= HttpVersion11 else self._write_piece
+        return self._note if self._modern else self._write_piece
 
     def _begin(self, head: AnswerHead, body: bytes) -> None:
         """Send the head, in one write with the part of the body that came with it."""
         if head.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
             raise BadAnswerError("the upstream switched protocols unasked")
         receive = self._receiver(head)
-        modern = self._request.version >= HttpVersion11
-        out = [client_head(head, added=self._outgoing.response_headers, modern=modern, closes=self.closes)]
+        out = []
+        if self._outgoing.early is None:
+            out.append(
+                client_head(head, added=self._outgoing.response_headers, modern=self._modern, closes=self.closes)
+            )
         self.head = head
         self._exchange.status = head.status
         self._exchange.headers = head.headers
         self._exchange.first_byte_at = monotonic()
+        if self._exchange.on_head is not None:
+            self._exchange.on_head()
         self._connection.on_data = receive
         if head.framing is Framing.NONE or (head.framing is Framing.LENGTH and not head.left):
             self._complete(head)
@@ -188,14 +196,14 @@ class Relay:
             self._write = out.append
             receive(body)
             self._write = self._client.write
-        if not self._client.is_closing():
+        if out and not self._client.is_closing():
             self._client.write(b"".join(out))
         if self.ending is None and not self.paused:
             self._check_client()
 
     def _receiver(self, head: AnswerHead) -> Callable[[bytes], None]:
         """Choose how the body is read, and whether the client's connection can outlive it."""
-        modern = self._request.version >= HttpVersion11
+        modern = self._modern
         self.closes = self.closes or not self._request.content.is_eof()
         if head.framing is Framing.LENGTH and head.left:
             return self._read_length
@@ -287,9 +295,14 @@ class Relay:
 
     def _keep(self, data: bytes) -> None:
         self._exchange.response_bytes += len(data)
-        self.pieces.append(data)
+        self._note(data)
         if len(data) > TAIL_BYTES:
             self._trim()
+
+    def _note(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        if self._exchange.on_piece is not None:
+            self._exchange.on_piece(piece)
 
     def _trim(self) -> None:
         """Keep no big read alive for the sake of its end."""

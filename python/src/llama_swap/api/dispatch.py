@@ -1,0 +1,46 @@
+"""Send a request where it belongs - to a local model or to a peer - and note what happens to it."""
+
+from functools import partial
+
+from aiohttp import web
+
+from llama_swap.api.names import Destination
+from llama_swap.api.peers import relay_to_peer
+from llama_swap.api.relay import relay
+from llama_swap.api.site import site_of
+from llama_swap.api.visit import visit_of
+from llama_swap.config import Model
+from llama_swap.proxy.exchange import BodySource
+
+
+async def dispatch(
+    request: web.Request, destination: Destination, *, target: str, body: bytes | BodySource | None, path: str
+) -> web.StreamResponse:
+    """Forward a request; the requests to models among them are metered.
+
+    Args:
+        request: as it came.
+        destination: what serves it.
+        target: path and query for the upstream.
+        body: for the upstream.
+        path: what decides whether it is a request to a model: the route, or below ``/upstream/MODEL`` the rest.
+    """
+    metering, visit = site_of(request).metering, visit_of(request)
+    if not metering.covers(request.method, path):
+        return await _send(request, destination, target, body)
+    held = body if isinstance(body, bytes) else None
+    metadata = {"selector": visit.selector} if visit.selector else None
+    with metering.watch(request, visit, path=path, body=held, metadata=metadata) as meter:
+        visit.entry = meter.entry
+        visit.on_serve = partial(metering.serve, meter)
+        visit.exchange.on_head = partial(metering.answered, meter)
+        visit.exchange.on_piece = meter.sampler.add
+        return await _send(request, destination, target, body)
+
+
+async def _send(
+    request: web.Request, destination: Destination, target: str, body: bytes | BodySource | None
+) -> web.StreamResponse:
+    if isinstance(destination.served_by, Model):
+        return await relay(request, destination.served_by, target=target, body=body)
+    return await relay_to_peer(request, destination.served_by, target=target, body=body)

@@ -1,0 +1,45 @@
+"""The notes about one request, filled in on its way and read when it ends."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from llama_swap.activity import InflightRequest
+from llama_swap.errors import RequestError
+from llama_swap.proxy.exchange import Exchange
+from llama_swap.supervisor import Lease
+
+VISIT = "visit"
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """What is known about one request, for its log line; filled in on its way.
+
+    Attributes:
+        started_at: monotonic seconds.
+        stream: the client asked for an event stream.
+        refusal: what a stream that had begun was told instead of an answer.
+        entry: its line in the table of requests in flight.
+        on_serve: called when the request has what serves it.
+        requested: the model name the client sent; ``model`` is the ID it stands for, ``selector`` what chose it.
+    """
+
+    started_at: float = field(default_factory=time.monotonic)
+    requested: str = ""
+    model: str = ""
+    selector: str = ""
+    stream: bool = False
+    refusal: RequestError | None = None
+    entry: InflightRequest | None = None
+    on_serve: Callable[[], None] | None = None
+    lease: Lease | None = None
+    exchange: Exchange = field(default_factory=Exchange)
+
+
+def visit_of(request: web.Request) -> Visit:
+    """The notes about a request."""
+    visit: Visit = request[VISIT]
+    return visit

@@ -1,0 +1,61 @@
+"""Who is told what the supervisor does: the logs and the service manager."""
+
+import structlog
+
+from llama_swap.logs import LogHub, log_decision
+from llama_swap.notify import Notifier
+from llama_swap.scheduler import commands
+from llama_swap.scheduler.snapshot import Snapshot
+from llama_swap.scheduler.state import Phase
+
+_ACTIONS: dict[type[commands.Command], str] = {
+    commands.StartProcess: "start",
+    commands.StopProcess: "stop",
+    commands.KillProcess: "kill",
+    commands.GrantLease: "grant",
+    commands.RejectRequest: "reject",
+}
+_ABOUT_REQUESTS = (commands.GrantLease, commands.RejectRequest)
+
+
+class Reporter:
+    """Tells the logs and the service manager what the supervisor does."""
+
+    def __init__(self, hub: LogHub, notifier: Notifier, *, configured: int) -> None:
+        self.configured = configured
+        self._hub = hub
+        self._notifier = notifier
+        self._log = structlog.get_logger("scheduler")
+        self._status = ""
+
+    def decided(self, command: commands.Command) -> None:
+        """One line per decision; granting is the every-day case and only worth a debug line."""
+        log_decision(
+            self._log,
+            _ACTIONS[type(command)],
+            model=command.model,
+            because=command.because,
+            instance_id=None if isinstance(command, commands.RejectRequest) else command.instance_id,
+            request_id=command.request_id if isinstance(command, _ABOUT_REQUESTS) else None,
+            routine=isinstance(command, commands.GrantLease),
+        )
+
+    def output(self, model: str, stream: str, line: bytes) -> None:  # noqa: ARG002 - both streams share one log
+        """A line of a model's process."""
+        self._hub.write_upstream(model, line)
+
+    def changed(self, snapshot: Snapshot) -> None:
+        """Keep the service manager's status line true."""
+        phases = [instance.phase for instance in snapshot.instances]
+        ready = sum(phase in (Phase.READY, Phase.DRAINING) for phase in phases)
+        others = {"starting": Phase.STARTING, "stopping": Phase.STOPPING}
+        parts = [f"{ready} of {self.configured} models ready"]
+        parts += [f"{phases.count(phase)} {word}" for word, phase in others.items() if phase in phases]
+        status = "; ".join(parts)
+        if status != self._status:
+            self._status = status
+            self._notifier.status(status)
+
+    def beat(self) -> None:
+        """Feed the watchdog."""
+        self._notifier.watchdog()
