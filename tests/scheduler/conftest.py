@@ -26,16 +26,22 @@ from llama_swap.scheduler.events import (
     UnloadRequested,
 )
 from llama_swap.scheduler.reconcile import reconcile
-from llama_swap.scheduler.spec import Limits, ModelSpec, SchedulerSpec
+from llama_swap.scheduler.spec import Limits, MatrixSpec, ModelSpec, SchedulerSpec
 
 
-def make_spec(models, groups=(), *, limits=None, **common):
-    """A specification: a letter a model, or a mapping from model to what is special about it."""
+def make_spec(models, groups=(), *, limits=None, matrix=None, **common):
+    """A specification: a letter a model, or a mapping from model to what is special about it.
+
+    ``matrix`` is what ``MatrixSpec`` takes, or just its sets.
+    """
+    if matrix is not None:
+        matrix = MatrixSpec(**matrix) if "sets" in matrix else MatrixSpec(matrix)
     special = models if isinstance(models, dict) else {name: {} for name in models}
     return SchedulerSpec(
         models={name: ModelSpec(name, **({"fingerprint": "v1"} | common | keys)) for name, keys in special.items()},
         groups=tuple(groups),
         limits=Limits(**(limits or {})),
+        matrix=matrix,
     )
 
 
@@ -159,6 +165,10 @@ class Play:
         assert deadline is None or deadline > self.now, "a deadline that was reached must disappear"
         assert_settled(self.scheduler, self.now)
         return self
+
+    def explain(self, model):
+        """What a request for the model would lead to."""
+        return self.scheduler.explain(model, now=self.now)
 
     def phase(self, model):
         """What the model is now."""

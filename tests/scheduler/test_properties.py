@@ -7,13 +7,15 @@ settles - processes obey, nobody new comes - and every request must have got its
 """
 
 import math
+from dataclasses import replace
 
 import pytest
+from configurations import MODELS, may_start, specs
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llama_swap.scheduler import Scheduler, replay
+from llama_swap.scheduler import Outcome, Scheduler, replay
 from llama_swap.scheduler.commands import GrantLease, KillProcess, RejectRequest, StartProcess, StopProcess
 from llama_swap.scheduler.events import (
     ConfigChanged,
@@ -27,57 +29,6 @@ from llama_swap.scheduler.events import (
     UnloadRequested,
 )
 from llama_swap.scheduler.reconcile import reconcile
-from llama_swap.scheduler.spec import GroupSpec, Limits, ModelSpec, SchedulerSpec
-
-MODELS = "abcde"
-
-
-@st.composite
-def specs(draw):
-    """Any configuration of five models."""
-    names = draw(st.sets(st.sampled_from(MODELS), min_size=1))
-    members = {name: draw(st.sampled_from(["", "g", "h"])) for name in sorted(names)}
-    groups = [
-        GroupSpec(group, tuple(m for m, g in members.items() if g == group), *draw(st.tuples(*[st.booleans()] * 3)))
-        for group in sorted({g for g in members.values() if g})
-    ]
-    return SchedulerSpec({name: draw(model_specs(name)) for name in members}, tuple(groups), draw(limits()))
-
-
-def model_specs(name):
-    """Any settings of one model; two fingerprints, so that a reload changes some."""
-    return st.builds(
-        ModelSpec,
-        model=st.just(name),
-        fingerprint=st.sampled_from(["v1", "v2"]),
-        ttl_seconds=st.sampled_from([0.0, 3.0, 30.0]),
-        start_timeout_seconds=st.sampled_from([0.0, 5.0, 60.0]),
-        stop_grace_seconds=st.sampled_from([0.0, 2.0, 20.0]),
-        concurrency_limit=st.sampled_from([0, 0, 1, 3]),
-        priority=st.sampled_from([0, 0, 0, 1, 10]),
-    )
-
-
-def limits():
-    """Any bounds; mostly ones that let things happen."""
-    return st.builds(
-        Limits,
-        max_wait_seconds=st.sampled_from([0.0, 4.0, 10.0]),
-        queue_limit=st.sampled_from([0, 0, 2]),
-        queue_timeout_seconds=st.sampled_from([0.0, 0.0, 12.0]),
-        backoff_after_failures=st.sampled_from([0, 1, 2]),
-        backoff_first_seconds=st.just(2.0),
-        backoff_max_seconds=st.just(5.0),
-    )
-
-
-def must_leave(spec, target, model):
-    """LS 1.5, written a second time: whether ``model`` may not run when ``target`` starts."""
-    of = {m: g for g in spec.groups for m in g.members}
-    mine, theirs = of.get(target), of.get(model)
-    if mine is theirs:
-        return mine is None or mine.swap
-    return (mine is None or mine.exclusive) and not (theirs is not None and theirs.persistent)
 
 
 class World(RuleBasedStateMachine):
@@ -103,9 +54,27 @@ class World(RuleBasedStateMachine):
 
     def tell(self, event):
         """Report an event and obey."""
-        for command in self.scheduler.handle(event, now=self.now):
+        commands = self.scheduler.handle(event, now=self.now)
+        for command in commands:
             assert command.because
             self.obey(command)
+        return commands
+
+    def explanation_agrees(self, said, commands):
+        """What was said about the latest request is what has happened to it."""
+        own = self.next_request
+        refusals = [c for c in commands if isinstance(c, RejectRequest) and c.request_id == own]
+        assert [replace(said.refusal, request_id=own)] == refusals if said.refusal else not refusals
+        assert (said.outcome is Outcome.SERVED) == (own in self.served)
+        starts = any(isinstance(c, StartProcess) and c.model == said.model for c in commands)
+        assert (said.outcome is Outcome.STARTS) == starts
+        stops = {(c.model, c.because) for c in commands if isinstance(c, StopProcess) and c.needed_by == said.model}
+        would_stop = {(departure.model, departure.because) for departure in said.would_stop}
+        assert (said.outcome is Outcome.EVICTS) == bool(stops)
+        assert stops <= would_stop
+        view = next((w for w in self.scheduler.snapshot(now=self.now).queue if w.request_id == own), None)
+        assert (said.position, said.waits_for) == ((view.position, view.blocked_by) if view else (0, ""))
+        assert (said.rule is None) == (not said.would_start)
 
     def obey(self, command):
         """Check a command against the promises and carry it out."""
@@ -115,8 +84,8 @@ class World(RuleBasedStateMachine):
                 assert instance_id not in self.alive
                 assert any(m == model for m, _ in self.waiting.values()), "a start that nobody waits for"
                 assert model not in self.alive.values(), "a model runs twice"
-                conflicts = [m for m in self.alive.values() if must_leave(self.spec, model, m)]
-                assert not conflicts, f"{model} started beside {conflicts}"
+                running = sorted(self.alive.values())
+                assert may_start(self.spec, model, running), f"{model} started beside {running}"
                 self.alive[instance_id] = model
             case StopProcess(instance_id, model, because):
                 assert instance_id in self.alive
@@ -146,10 +115,14 @@ class World(RuleBasedStateMachine):
 
     @rule(model=st.sampled_from(MODELS))
     def arrives(self, model):
-        """A client asks for a model, known or not."""
+        """A client asks for a model, known or not; what happens is what was said before."""
+        before = self.scheduler._state.copy()
+        said = self.scheduler.explain(model, now=self.now)
+        assert self.scheduler._state.copy() == before, "saying it has changed something"
         self.next_request += 1
         self.waiting[self.next_request] = (model, self.now)
-        self.tell(RequestArrived(self.next_request, model))
+        commands = self.tell(RequestArrived(self.next_request, model))
+        self.explanation_agrees(said, commands)
 
     @precondition(lambda self: self.served)
     @rule(data=st.data(), served=st.booleans())
@@ -287,9 +260,8 @@ class World(RuleBasedStateMachine):
         overdue = [w for w in state.lines() if state.is_overdue(w, state.now) and state.needs_start(w.model)]
         for waiter in overdue[:1]:
             ahead = [h for h in state.lines() if state.rank(h) < state.rank(waiter) and state.needs_start(h.model)]
-            for instance in state.instances.values():
-                if not ahead and must_leave(self.spec, waiter.model, instance.model):
-                    assert instance.model == waiter.model or instance.phase != "ready"
+            kept = [i.model for i in state.instances.values() if i.phase == "ready" and i.model != waiter.model]
+            assert ahead or may_start(self.spec, waiter.model, kept), f"{waiter} is overdue and {kept} stay"
 
     def teardown(self):
         """Settle, then replay all of it."""
@@ -321,6 +293,6 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestWorld = World.TestCase

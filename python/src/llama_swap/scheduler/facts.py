@@ -16,7 +16,7 @@ from llama_swap.scheduler.events import (
     ShutdownRequested,
     UnloadRequested,
 )
-from llama_swap.scheduler.policy.group import GroupPolicy
+from llama_swap.scheduler.policy.coexistence import policy_of
 from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
 from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter
 
@@ -123,7 +123,7 @@ def _note_unload(state: State, model: str | None) -> None:
 
 def _note_config(state: State, spec: SchedulerSpec) -> None:
     before = state.spec.models
-    state.spec, state.policy = spec, GroupPolicy.of(spec.groups)
+    state.spec, state.policy = spec, policy_of(spec)
     for instance in state.instances.values():
         if _is_same_process(spec.models, instance.spec):
             instance.spec = spec.models[instance.model]

@@ -3,9 +3,10 @@
 from llama_swap.scheduler.commands import Command
 from llama_swap.scheduler.deadline import next_deadline
 from llama_swap.scheduler.events import Event
+from llama_swap.scheduler.explain import Explanation, explain
 from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.invariants import check_invariants
-from llama_swap.scheduler.policy.group import GroupPolicy
+from llama_swap.scheduler.policy.coexistence import policy_of
 from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.snapshot import Snapshot, take_snapshot
 from llama_swap.scheduler.spec import SchedulerSpec
@@ -20,7 +21,12 @@ class Scheduler:
     """
 
     def __init__(self, spec: SchedulerSpec) -> None:
-        self._state = State(spec, GroupPolicy.of(spec.groups))
+        """Begin with nothing running.
+
+        Raises:
+            ValueError: the matrix of the configuration has mistakes; ``check_matrix`` finds them all before.
+        """
+        self._state = State(spec, policy_of(spec))
         self._recorder = Recorder(self._state)
 
     def handle(self, event: Event, *, now: float) -> list[Command]:
@@ -48,6 +54,10 @@ class Scheduler:
     def snapshot(self, *, now: float) -> Snapshot:
         """What a person or a metric wants to know, frozen."""
         return take_snapshot(self._state, now)
+
+    def explain(self, model: str, *, now: float) -> Explanation:
+        """What a request for this model would lead to, without anything being changed."""
+        return explain(self._state, model, now)
 
     def story(self, model: str) -> list[StoryEntry]:
         """What happened to a model and what was decided, oldest first; the routine of a ready model is left out."""

@@ -174,8 +174,19 @@ def placements_of(state: State, now: float) -> list[Placement]:
     ]
     if not candidates:
         return []
-    occupants = {i.model: _occupant(state, i) for i in state.instances.values()}
-    return place(candidates, occupants, state.policy)
+    return place(candidates, occupants_of(state), state.policy)
+
+
+def occupants_of(state: State) -> dict[str, Occupant]:
+    """Every model that has an instance, the one that would be missed least first."""
+    by_use = sorted(state.instances.values(), key=lambda instance: _missed(state, instance))
+    return {instance.model: _occupant(state, instance) for instance in by_use}
+
+
+def _missed(state: State, instance: Instance) -> tuple[bool, bool, float]:
+    """How recently it was used; what drains was given up, and to take that back with every lease might never end."""
+    is_in_use = bool(instance.leases) or instance.model in state.queue
+    return (instance.phase is not Phase.DRAINING, is_in_use, instance.used_at)
 
 
 def _occupant(state: State, instance: Instance) -> Occupant:

@@ -88,7 +88,7 @@ class Snapshot:
 
 def take_snapshot(state: State, now: float) -> Snapshot:
     """Describe the state."""
-    blocks = _blocks(state, now)
+    blocks = blocked_by(state, now)
     queue = tuple(
         WaiterView(w.request_id, w.model, position, now - w.arrived_at, blocks.get(w.model, ""))
         for position, w in enumerate(waiters_in_order(state), start=1)
@@ -129,7 +129,7 @@ def _model_view(state: State, model: str) -> ModelView:
     return ModelView(model, standing, waiting, failures.count, failures.last, failures.next_try_at)
 
 
-def _blocks(state: State, now: float) -> dict[str, str]:
+def blocked_by(state: State, now: float) -> dict[str, str]:
     """Why the waiters of each model still wait."""
     blocks = {p.model: _obstacles(state, p) for p in placements_of(state, now)}
     for model in state.queue.keys() - blocks.keys():
@@ -139,16 +139,19 @@ def _blocks(state: State, now: float) -> dict[str, str]:
 
 
 def _obstacles(state: State, placement: Placement) -> str:
-    reasons = [_doing(state.instances[m]) for m in placement.in_the_way if m in state.instances]
+    reasons = [doing(state.instances[m]) for m in placement.in_the_way if m in state.instances]
     if placement.behind is not None:
         reasons.insert(0, f"{placement.behind} comes first")
     return ", ".join(reasons)
 
 
-def _doing(instance: Instance) -> str:
+def doing(instance: Instance) -> str:
+    """What an instance in somebody's way does."""
     if instance.phase is Phase.STARTING:
         return f"{instance.model} is loading"
     if instance.phase is Phase.STOPPING:
         return f"{instance.model} is stopping"
     requests = len(instance.leases)
+    if not requests:
+        return f"{instance.model} is idle"
     return f"{instance.model} serves {requests} request{'' if requests == 1 else 's'}"

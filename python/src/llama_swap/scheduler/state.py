@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from llama_swap.scheduler.commands import RejectReason, StopCause
-from llama_swap.scheduler.policy.group import GroupPolicy
 from llama_swap.scheduler.policy.queue import Rank, rank
+from llama_swap.scheduler.policy.ruling import Policy
 from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
 
 if TYPE_CHECKING:
@@ -95,12 +95,17 @@ class Instance:
     killed_at: float | None = None
 
     @property
+    def used_at(self) -> float:
+        """When it was of use last: the end of its last lease, or its becoming ready or its start if that is later."""
+        begin = self.since if self.ready_at is None else self.ready_at
+        return begin if self.last_used is None else max(begin, self.last_used)
+
+    @property
     def unload_at(self) -> float | None:
         """When it has been idle for its ttl: counted from the later of ready and the end of its last lease."""
-        if self.phase is not Phase.READY or self.leases or not self.spec.ttl_seconds or self.ready_at is None:
+        if self.phase is not Phase.READY or self.leases or not self.spec.ttl_seconds:
             return None
-        idle_since = self.ready_at if self.last_used is None else max(self.ready_at, self.last_used)
-        return idle_since + self.spec.ttl_seconds
+        return self.used_at + self.spec.ttl_seconds
 
     @property
     def deadline(self) -> float | None:
@@ -160,7 +165,7 @@ class State:
     """
 
     spec: SchedulerSpec
-    policy: GroupPolicy
+    policy: Policy
     now: float = 0.0
     instances: dict[str, Instance] = field(default_factory=dict)
     queue: dict[str, dict[int, Waiter]] = field(default_factory=dict)

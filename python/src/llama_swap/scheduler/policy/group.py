@@ -5,9 +5,10 @@ exclusive, unless *their* group is persistent. A group that is not exclusive tou
 beside an exclusive model that runs already. Models in no group form one implicit group that swaps and is exclusive.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from llama_swap.scheduler.policy.ruling import Neighbours, RuleKind, Ruling
 from llama_swap.scheduler.spec import GroupSpec
 
 _IMPLICIT = GroupSpec(name="(default)", members=())
@@ -24,13 +25,28 @@ class GroupPolicy:
         """Compile the groups of a configuration."""
         return cls({member: group for group in groups for member in group.members})
 
-    def victims(self, target: str, running: Iterable[str]) -> tuple[str, ...]:
-        """The running models, other than the target, that must have exited before it may start."""
-        group = self.group_by_model.get(target, _IMPLICIT)
-        return tuple(model for model in running if model != target and self._must_leave(model, group))
+    def victims(self, target: str, neighbours: Neighbours) -> tuple[str, ...]:
+        """The other models that must have exited before the target may start."""
+        group = self._group_of(target)
+        return tuple(model for model in neighbours.models if model != target and self._must_leave(model, group))
+
+    def ruling(self, target: str, neighbours: Neighbours) -> Ruling:
+        """The same with the group of the target and its settings."""
+        group = self._group_of(target)
+        flags = {"swap": group.swap, "exclusive": group.exclusive, "persistent": group.persistent}
+        text = ", ".join(f"{name}: {str(is_set).lower()}" for name, is_set in flags.items())
+        return Ruling(RuleKind.GROUP, self.victims(target, neighbours), group.name, text)
+
+    def can_coexist(self, models: Collection[str]) -> bool:
+        """Whether none of them has to leave for another."""
+        everybody = Neighbours(tuple(models))
+        return not any(self.victims(model, everybody) for model in models)
+
+    def _group_of(self, model: str) -> GroupSpec:
+        return self.group_by_model.get(model, _IMPLICIT)
 
     def _must_leave(self, model: str, newcomer: GroupSpec) -> bool:
-        group = self.group_by_model.get(model, _IMPLICIT)
+        group = self._group_of(model)
         if group is newcomer:
             return newcomer.swap
         return newcomer.exclusive and not group.persistent

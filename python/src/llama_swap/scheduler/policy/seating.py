@@ -9,16 +9,9 @@ waits without a claim holds nobody back, so the machine is not idle while a stre
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from llama_swap.scheduler.policy.queue import Rank
-
-
-class Policy(Protocol):
-    """A rule about who may run beside whom."""
-
-    def victims(self, target: str, running: Sequence[str]) -> tuple[str, ...]:
-        """The running models that must have exited before the target may start."""
+from llama_swap.scheduler.policy.ruling import Neighbours, Policy
 
 
 class Use(StrEnum):
@@ -92,7 +85,7 @@ def place(candidates: Sequence[Candidate], occupants: Mapping[str, Occupant], po
 
     Args:
         candidates: in the order of the queue.
-        occupants: every model that has an instance, by name.
+        occupants: every model that has an instance, by name; the least recently used first.
         policy: who may run beside whom.
     """
     placements: list[Placement] = []
@@ -111,11 +104,11 @@ def place(candidates: Sequence[Candidate], occupants: Mapping[str, Occupant], po
 def _judge(
     candidate: Candidate, seated: Mapping[str, Occupant], claims: Sequence[Placement], policy: Policy
 ) -> Placement:
-    running = tuple(seated)
-    in_the_way = policy.victims(candidate.model, running)
+    neighbours = neighbours_of(seated)
+    in_the_way = policy.victims(candidate.model, neighbours)
     if candidate.model in seated:  # its own last instance has to exit first
         in_the_way = (*in_the_way, candidate.model)
-    behind = next((c.model for c in claims if _collides(candidate.model, in_the_way, c, policy)), None)
+    behind = next((c.model for c in claims if _collides(candidate.model, in_the_way, c, neighbours, policy)), None)
     if behind is not None:
         return Placement(candidate, Step.WAIT, in_the_way, behind)
     if not in_the_way:
@@ -125,6 +118,17 @@ def _judge(
     return Placement(candidate, Step.DRAIN if candidate.is_overdue else Step.WAIT, in_the_way)
 
 
-def _collides(model: str, in_the_way: tuple[str, ...], claim: Placement, policy: Policy) -> bool:
-    overlaps = not set(in_the_way).isdisjoint(claim.in_the_way)
-    return overlaps or bool(policy.victims(claim.model, (model,)))
+def neighbours_of(occupants: Mapping[str, Occupant]) -> Neighbours:
+    """The occupants as a policy sees them, in the same order."""
+    leaving = tuple(o.model for o in occupants.values() if o.use is Use.LEAVING)
+    return Neighbours(tuple(o.model for o in occupants.values() if o.use is not Use.LEAVING), leaving)
+
+
+def _collides(
+    model: str, in_the_way: tuple[str, ...], claim: Placement, neighbours: Neighbours, policy: Policy
+) -> bool:
+    """Whether seating a model would take what the claimant counts on, or change whom the claimant needs gone."""
+    if not set(in_the_way).isdisjoint(claim.in_the_way):
+        return True
+    seated = neighbours.with_newcomer(model, without=in_the_way)
+    return set(policy.victims(claim.model, seated)) != set(claim.in_the_way) - {claim.model}

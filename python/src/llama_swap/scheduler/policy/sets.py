@@ -4,7 +4,7 @@ A mistake is data: a configuration may have many, and whoever reads it wants all
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llama_swap.scheduler.policy.dsl import DslError, Expression, Kind, parse, quoted
@@ -58,14 +58,23 @@ def check_matrix(spec: MatrixSpec, models: Collection[str]) -> tuple[MatrixError
 
 
 def linked_sets(spec: MatrixSpec) -> dict[str, Expression]:
-    """The sets of a matrix without mistakes, those that others refer to before these, else as they are defined."""
-    expressions = {name: parse(text) for name, text in spec.sets.items()}
+    """The sets of a matrix without mistakes, those that others refer to before these, else as they are defined.
+
+    Short names are replaced by the models they stand for.
+    """
+    expressions = {name: _spelled_out(parse(text), spec) for name, text in spec.sets.items()}
     return {name: expressions[name] for name, _ in _walk(expressions)}
 
 
 def model_of(name: str, spec: MatrixSpec) -> str:
     """The model that a name in an expression or in the costs stands for."""
     return spec.vars.get(name, name)
+
+
+def _spelled_out(expression: Expression, spec: MatrixSpec) -> Expression:
+    if expression.kind is Kind.MODEL:
+        return replace(expression, name=model_of(expression.name, spec))
+    return replace(expression, parts=tuple(_spelled_out(part, spec) for part in expression.parts))
 
 
 def _check_vars(spec: MatrixSpec, models: Collection[str]) -> Iterator[MatrixError]:

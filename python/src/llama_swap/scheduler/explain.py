@@ -1,0 +1,106 @@
+"""What a request would lead to: decided on a copy, by the same rules, so it cannot differ from what then happens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llama_swap.scheduler.commands import Command, RejectRequest, StartProcess, StopProcess
+from llama_swap.scheduler.events import RequestArrived
+from llama_swap.scheduler.facts import note
+from llama_swap.scheduler.policy.ruling import Ruling
+from llama_swap.scheduler.policy.seating import Placement, neighbours_of
+from llama_swap.scheduler.reconcile import occupants_of, placements_of, reconcile, waiters_in_order
+from llama_swap.scheduler.snapshot import blocked_by, doing
+from llama_swap.scheduler.state import Phase, State
+
+
+class Outcome(StrEnum):
+    """What happens to the request at once."""
+
+    SERVED = "served"
+    STARTS = "starts"  # the model starts now
+    EVICTS = "evicts"  # others are stopped now, then it starts
+    WAITS = "waits"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A model that has to go first; because: what it does now and so when it can go."""
+
+    model: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a request for a model would lead to, as things are.
+
+    Attributes:
+        would_start: the model has to be started for it, now or when its turn comes.
+        would_stop: whom the request sends away: now where the outcome is ``evicts``, else when all of them are idle or
+            it has waited too long. Those that leave anyway are not among them.
+        waits_for: what it waits for at first; "" where it need not wait.
+        rule: by which rule the others have to leave; None where the model need not be started.
+        position: in the queue, 1 is the next to be served; 0 where it does not wait.
+        refusal: what the client would be told.
+    """
+
+    model: str
+    outcome: Outcome
+    would_start: bool = False
+    would_stop: tuple[Departure, ...] = ()
+    waits_for: str = ""
+    rule: Ruling | None = None
+    position: int = 0
+    refusal: RejectRequest | None = None
+
+
+def explain(state: State, model: str, now: float) -> Explanation:
+    """Say what a request for a model would lead to, and leave the state as it is."""
+    trial = state.copy()
+    trial.now = now
+    request_id = 1 + max((*state.waiters, *state.leases), default=0)
+    note(trial, RequestArrived(request_id, model), now)
+    commands = reconcile(trial, now)
+    refusal = next((c for c in commands if isinstance(c, RejectRequest) and c.request_id == request_id), None)
+    if refusal is not None:
+        return Explanation(model, Outcome.REFUSED, refusal=refusal)
+    if request_id in trial.leases:
+        return Explanation(model, Outcome.SERVED)
+    return _explain_wait(state, trial, commands, model, request_id)
+
+
+def _explain_wait(state: State, trial: State, commands: Sequence[Command], model: str, request_id: int) -> Explanation:
+    now = trial.now
+    placement = next((p for p in placements_of(trial, now) if p.model == model), None)
+    starts = any(isinstance(c, StartProcess) and c.model == model for c in commands)
+    evicts = any(isinstance(c, StopProcess) and c.needed_by == model for c in commands)
+    order = [waiter.request_id for waiter in waiters_in_order(trial)]
+    would_start = starts or placement is not None
+    return Explanation(
+        model,
+        Outcome.STARTS if starts else Outcome.EVICTS if evicts else Outcome.WAITS,
+        would_start=would_start,
+        would_stop=_departures(state, trial, commands, placement) if placement is not None else (),
+        waits_for=blocked_by(trial, now)[model],
+        rule=state.policy.ruling(model, neighbours_of(occupants_of(state))) if would_start else None,
+        position=order.index(request_id) + 1,
+    )
+
+
+def _departures(
+    before: State, trial: State, commands: Sequence[Command], placement: Placement
+) -> tuple[Departure, ...]:
+    stops = {command.model: command for command in commands if isinstance(command, StopProcess)}
+    departures = []
+    for victim in placement.in_the_way:
+        instance = trial.instances[victim]
+        if victim == placement.model or before.instances[victim].phase is Phase.STOPPING:
+            continue
+        stop = stops.get(victim)
+        if stop is None:
+            departures.append(Departure(victim, doing(instance)))
+        elif stop.needed_by == placement.model:
+            departures.append(Departure(victim, stop.because))
+    return tuple(departures)
