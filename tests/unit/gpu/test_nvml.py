@@ -108,16 +108,21 @@ def test_mig_instances_stand_for_their_device(driver):
     ]
 
 
-def test_a_lost_device_does_not_hide_the_others(driver):
+def test_a_lost_device_does_not_hide_the_others(driver, monkeypatch):
     """A card that fell off the bus is listed with its problem; it comes back without a restart of ours."""
     both = CARD.replace("count 1", "count 2") + "1.name Second\n1.total 5\n1.free 5\n1.v2 1\n"
     driver.says(f"{both}0.lost 15\n")
+    starts, start = [], pynvml.nvmlInit
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: starts.append(start()))
     nvml = Nvml()
     first, second = nvml.read().devices
     assert (first.problem, first.total_bytes) == ("GPU is lost", None)
     assert (second.name, second.problem, second.total_bytes) == ("Second", "", 5)
     driver.says(both)
     assert [device.problem for device in nvml.read().devices] == ["", ""]
+    assert len(starts) == 2, "the real library sees a device that comes back only after a new start"
+    nvml.read()
+    assert len(starts) == 2
 
 
 def test_a_device_lost_between_two_questions(driver, monkeypatch):

@@ -32,6 +32,21 @@ def test_a_swap(world, page, metrics):
     assert 'llamaswap_crashes_total{model="a"}' not in seen
 
 
+def test_a_later_start_is_not_a_swap_again(world, page, metrics):
+    """Room that was made is used up by one start."""
+    world.arrives(1, "a")
+    world.ready("a")
+    world.goes(1)
+    world.arrives(2, "b")
+    world.exits("a")
+    world.ready("b")
+    world.goes(2)
+    world.exits("b")
+    assert world.arrives(3, "b") == ["StartProcess"]
+    assert page(metrics)['llamaswap_swaps_total{model="b"}'] == 1
+    assert page(metrics)['llamaswap_starts_total{model="b"}'] == 2
+
+
 def test_a_busy_model_leaves_for_one_that_waited_long(world, page, metrics):
     """An eviction after draining has its own reason."""
     world.arrives(1, "a")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,11 +20,14 @@ class Machine:
         self.reads = 0
         self.was_read = asyncio.Event()
         self.loop = asyncio.get_running_loop()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     def read(self):
         """The same each time."""
         self.reads += 1
         self.loop.call_soon_threadsafe(self.was_read.set)
+        self.goes_on.wait()
         return self.sample
 
     async def wait_read(self):
@@ -112,8 +116,10 @@ async def test_the_same_interval_again_changes_nothing(sampler_of, machine):
 async def test_switched_off_while_it_looks(sampler_of, machine, metrics, page):
     """A sample that comes too late is dropped."""
     sampler = sampler_of(PerformanceRing(60.0))
+    machine.goes_on.clear()
     looking = asyncio.get_running_loop().create_task(sampler.sample())
     await machine.wait_read()
     sampler.configure(None)
+    machine.goes_on.set()
     await looking
     assert "llamaswap_memory_total_bytes" not in page(metrics)

@@ -3,10 +3,23 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 from llama_swap.metrics.tally import Distribution, Tally
 
 BOUNDS = (0.1, 1, 2.5)
+
+
+def counting_meanwhile(family_type, tally, distribution):
+    """``add_metric`` of a family, in which new models are counted."""
+    real = family_type.add_metric
+
+    def add_metric(*arguments):
+        tally.add(f"new-{len(tally._counts)}")
+        distribution.observe(f"new-{len(distribution._counts)}", 1)
+        real(*arguments)
+
+    return add_metric
 
 
 def samples(family):
@@ -24,6 +37,20 @@ def test_a_tally_counts_by_its_labels():
         ("x_total", (("kind", "one"), ("model", "a"))): 3.5,
         ("x_total", (("kind", "two"), ("model", "a"))): 1,
     }
+
+
+def test_counting_goes_on_while_a_page_is_written(monkeypatch):
+    """The page is written in a thread: each label may be new in the middle of it."""
+    tally, distribution = Tally("x", "meaning"), Distribution("y", "meaning", BOUNDS)
+    tally.add("a")
+    distribution.observe("a", 1)
+
+    monkeypatch.setattr(CounterMetricFamily, "add_metric", counting_meanwhile(CounterMetricFamily, tally, distribution))
+    monkeypatch.setattr(
+        HistogramMetricFamily, "add_metric", counting_meanwhile(HistogramMetricFamily, tally, distribution)
+    )
+    assert {sample.labels["model"] for sample in tally.family().samples} == {"a"}
+    assert "a" in {sample.labels["model"] for sample in distribution.family().samples}
 
 
 def test_models_can_be_forgotten():
