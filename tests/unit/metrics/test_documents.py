@@ -16,6 +16,8 @@ INTERNAL_LABELS = {"le", "quantile"}
 LEADING = ("model", "id", "name", "interface", "core")
 OF_THE_LIBRARY = "llamaswap_process_"  # its words differ between its versions
 
+pytestmark = pytest.mark.skipif(not PAGE.parent.exists(), reason="a package is built without the pages of the project")
+
 
 def families(metrics):
     """Name -> type, labels, meaning of each family on a page; counters with their ``_total``."""
