@@ -116,6 +116,14 @@ def test_the_longest_pause_holds_for_ever(play, failures):
     assert p.snapshot().models[0].failures == failures
 
 
+def test_by_default_a_third_quick_try_still_starts(play):
+    """Somebody who tries again at once after each mistake in the configuration is not told to wait too soon."""
+    p = play("a")
+    for request_id in (1, 2, 3):
+        p.arrives(request_id, "a").expect("start a").exits("a").expect(f"reject {request_id} start_failed")
+    p.arrives(4, "a").expect("reject 4 backing_off")
+
+
 def test_zero_failures_never_back_off(play):
     """backoff_after_failures 0 is llama-swap's behaviour."""
     p = play("a", limits={"backoff_after_failures": 0})

@@ -95,7 +95,7 @@ class MatrixPolicy:
                 yield model, 1
         for place, model in enumerate(neighbours.staying, start=len(neighbours.leaving)):
             if model != target:
-                recency = 1 << place if self.tie_break is TieBreak.LRU else 0
+                recency = 1 << place if self.tie_break == TieBreak.LRU else 0
                 yield model, (self._cost(model) << digits) + recency
 
     def _cost(self, model: str) -> int:
