@@ -75,6 +75,12 @@ let
   secretFiles =
     cfg.apiKeyFiles
     ++ lib.attrValues cfg.credentials
+    ++
+      lib.optional
+        (lib.any (key: lib.isString key && builtins.match ".*[$][{].*" key == null) (
+          settings.apiKeys or [ ]
+        ))
+        "${option "settings"}.apiKeys has a key in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}."
     ++ lib.optional (cfg.environmentFile != null) cfg.environmentFile;
   badCredentialNames = lib.filter (name: builtins.match "[A-Za-z_][A-Za-z0-9_]*" name == null) (
     lib.attrNames cfg.credentials

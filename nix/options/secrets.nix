@@ -1,4 +1,5 @@
-# Secrets: read by systemd from files outside the store, given to the service as credentials, used as ''${env.NAME} in the configuration.
+# Secrets: read by systemd from files outside the store and given to the service as credentials. API keys it reads itself;
+# other secrets a few lines of shell turn into the environment.
 {
   config,
   lib,
@@ -8,7 +9,15 @@
 let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
-  keyName = position: "LLAMA_SWAP_API_KEY_${toString position}";
+  # Go llama-swap reads keys from variables only.
+  keyName =
+    position:
+    if cfg.isOurs then "api-key-${toString position}" else "LLAMA_SWAP_API_KEY_${toString position}";
+  keyFiles = lib.listToAttrs (
+    lib.imap0 (position: lib.nameValuePair (keyName position)) cfg.apiKeyFiles
+  );
+  keySource =
+    position: if cfg.isOurs then { credential = keyName position; } else "\${env.${keyName position}}";
   # A Nix path is accepted only to be refused by an assertion: it would be copied into the store.
   secretFile = types.either types.path types.str;
 in
@@ -18,7 +27,7 @@ in
       type = types.listOf secretFile;
       default = [ ];
       example = [ "/run/secrets/llama-swap-key" ];
-      description = "Files with one API key each. Clients must send one of them; the files may be readable by root only.";
+      description = "Files with one API key a line. Clients must send one of them; the files may be readable by root only, and no model sees them.";
     };
     credentials = mkOption {
       type = types.attrsOf secretFile;
@@ -38,9 +47,7 @@ in
       type = types.attrsOf secretFile;
       internal = true;
       readOnly = true;
-      default =
-        cfg.credentials
-        // lib.listToAttrs (lib.imap0 (position: lib.nameValuePair (keyName position)) cfg.apiKeyFiles);
+      default = cfg.credentials // lib.optionalAttrs (!cfg.isOurs) keyFiles;
       description = "Credentials that become environment variables.";
     };
     startCommand = mkOption {
@@ -65,11 +72,11 @@ in
 
   config = lib.mkIf cfg.enable {
     services.llama-swap.settings.apiKeys = lib.mkIf (cfg.apiKeyFiles != [ ]) (
-      lib.mkOverride 1400 (lib.imap0 (position: _: "\${env.${keyName position}}") cfg.apiKeyFiles)
+      lib.mkOverride 1400 (lib.imap0 (position: _: keySource position) cfg.apiKeyFiles)
     );
     systemd.services.llama-swap.serviceConfig = {
       LoadCredential =
-        lib.mapAttrsToList (name: file: "${name}:${toString file}") cfg.exportedCredentials
+        lib.mapAttrsToList (name: file: "${name}:${toString file}") (cfg.credentials // keyFiles)
         ++ lib.optionals cfg.tls.enable [
           "tls-cert:${toString cfg.tls.certFile}"
           "tls-key:${toString cfg.tls.keyFile}"

@@ -158,6 +158,8 @@ in
     listenAddress = "0.0.0.0";
     apiKeyFiles = [ "/run/secrets/key" ];
   } { };
+  key-in-settings = warns { settings.apiKeys = [ "sk-secret" ]; } "has a key in plain text";
+  key-from-environment = swap { settings.apiKeys = [ "\${env.KEY}" ]; } { };
   top-level-ttl = warns {
     settings.ttl = 3600;
   } "Use `globalTTL` (services.llama-swap.globalTTL = 3600)";

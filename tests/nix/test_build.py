@@ -76,17 +76,17 @@ def test_keys_need_not_exist_at_build_time(nix, can_build):
 def test_the_start_script_exports_credentials(nix, can_build, tmp_path):
     """The script turns credentials into variables and becomes the service: same process, same arguments."""
     program = tmp_path / "llama-swap"
-    program.write_text('#!/bin/sh\necho "$$ $LLAMA_SWAP_API_KEY_0 $HF_TOKEN $*"\n')
+    program.write_text('#!/bin/sh\necho "$$ $OTHER $HF_TOKEN $*"\n')
     program.chmod(0o755)
     settings = (
-        'apiKeyFiles = [ "/run/k" ]; credentials.HF_TOKEN = "/run/h"; package = lib.mkForce (pkgs.runCommand "x" { }'
+        'credentials.OTHER = "/run/k"; credentials.HF_TOKEN = "/run/h"; package = lib.mkForce (pkgs.runCommand "x" { }'
         f' "mkdir -p $out/bin; ln -s {program} $out/bin/llama-swap" // {{ meta.mainProgram = "llama-swap"; }});'
     )
     done = build(nix, settings, 'pkgs.writeText "start" config.services.llama-swap.startCommand')
     assert done.returncode == 0, done.stderr
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    (credentials / "LLAMA_SWAP_API_KEY_0").write_text("s3 cr'et\n")
+    (credentials / "OTHER").write_text("s3 cr'et\n")
     (credentials / "HF_TOKEN").write_text("hf")
     script = subprocess.Popen(
         [Path(done.stdout.strip()).read_text(), "serve", "--config", "c"],

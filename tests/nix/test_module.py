@@ -387,15 +387,24 @@ class TestUnit:
 
     def test_secrets_stay_out_of_the_unit(self, nix):
         """Keys are credentials: neither the configuration nor the unit has more than the path of the file."""
-        settings = 'apiKeyFiles = [ "/run/secrets/key" ]; credentials.HF_TOKEN = "/run/secrets/hf";'
+        settings = 'apiKeyFiles = [ "/run/secrets/key" ];'
         config = unit(nix, settings)["serviceConfig"]
-        assert config["LoadCredential"] == [
-            "HF_TOKEN:/run/secrets/hf",
-            "LLAMA_SWAP_API_KEY_0:/run/secrets/key",
-        ]
-        assert nix.swap(settings)["apiKeys"] == ["${env.LLAMA_SWAP_API_KEY_0}"]
+        assert config["LoadCredential"] == ["api-key-0:/run/secrets/key"]
+        assert nix.swap(settings)["apiKeys"] == [{"credential": "api-key-0"}]
+        assert "with-credentials" not in config["ExecStart"]
+
+    def test_other_secrets_are_variables(self, nix):
+        """Tokens for the models are credentials, too, and a script makes variables of them."""
+        config = unit(nix, 'credentials.HF_TOKEN = "/run/secrets/hf"; environmentFile = "/run/env";')["serviceConfig"]
+        assert config["LoadCredential"] == ["HF_TOKEN:/run/secrets/hf"]
+        assert config["EnvironmentFile"] == ["/run/env"]
         assert "with-credentials" in config["ExecStart"]
-        assert "with-credentials" not in unit(nix)["serviceConfig"]["ExecStart"]
+
+    def test_keys_of_go_llama_swap_are_variables(self, nix):
+        """The Go program reads keys from nowhere else."""
+        settings = 'package = pkgs.llama-swap; apiKeyFiles = [ "/run/secrets/key" ];'
+        assert nix.swap(settings)["apiKeys"] == ["${env.LLAMA_SWAP_API_KEY_0}"]
+        assert "with-credentials" in unit(nix, settings)["serviceConfig"]["ExecStart"]
 
     def test_tls(self, nix):
         """Certificate and key are credentials, so the service's user needs no access to the files."""
