@@ -77,6 +77,16 @@ def test_a_status_is_one_line(notifier, manager):
     assert messages(notifier, manager, lambda it: it.status("a\nSTOPPING=1")) == ["STATUS=a STOPPING=1"]
 
 
+def test_a_manager_that_does_not_read_never_holds_the_service_up(notifier, manager):
+    """With its queue full, status and watchdog messages are dropped at once: the event loop sends them."""
+    for number in range(2000):
+        notifier.status(f"status {number}")
+    began = time.monotonic()
+    notifier.watchdog()
+    notifier.status("one more")
+    assert time.monotonic() - began < 0.1
+
+
 def test_children_do_not_inherit_the_socket(notifier):
     """NOTIFY_SOCKET is gone once the notifier exists."""
     assert "NOTIFY_SOCKET" not in os.environ

@@ -13,7 +13,7 @@ import sdnotify
 
 # sd_listen_fds(3): passed descriptors begin here.
 _FIRST_PASSED_FD: Final = 3
-# The manager's socket is a local queue; if it stays full this long the message is lost rather than the loop blocked.
+# The manager's socket is a local queue; if it is full, only what must not be lost waits, and only this long.
 _SEND_TIMEOUT_SECONDS: Final = 1.0
 _MICROSECONDS: Final = 1_000_000
 
@@ -34,22 +34,20 @@ class Notifier:
         if os.environ.get("NOTIFY_SOCKET"):
             self._wire = sdnotify.SystemdNotifier()
             del os.environ["NOTIFY_SOCKET"]
-            if self._wire.socket is not None:
-                self._wire.socket.settimeout(_SEND_TIMEOUT_SECONDS)
 
     def ready(self, status: str | None = None) -> None:
         """The service accepts requests: after the start, and again at the end of each reload."""
-        self._send("READY=1", *_status_lines(status))
+        self._send("READY=1", *_status_lines(status), waits=True)
 
     def reloading(self) -> None:
         """A reload has begun; must be followed by :meth:`ready`, also when the new configuration is refused."""
         # Type=notify-reload wants the time in the same message, on the clock that systemd uses.
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
+        self._send("RELOADING=1", f"MONOTONIC_USEC={now}", waits=True)
 
     def stopping(self, status: str | None = None) -> None:
         """The service has begun to shut down."""
-        self._send("STOPPING=1", *_status_lines(status))
+        self._send("STOPPING=1", *_status_lines(status), waits=True)
 
     def status(self, text: str) -> None:
         """One line for people, shown by ``systemctl status``."""
@@ -73,8 +71,11 @@ class Notifier:
             self._wire.socket.close()
         self._wire = None
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str, waits: bool = False) -> None:
+        """Send one message; only what the manager must not miss may wait for a place in its queue."""
         if self._wire is not None:
+            if self._wire.socket is not None:
+                self._wire.socket.settimeout(_SEND_TIMEOUT_SECONDS if waits else 0)
             # The library encodes as Latin-1, the protocol is UTF-8.
             self._wire.notify("\n".join(lines).encode("utf-8", "replace").decode("latin-1"))
 

@@ -14,6 +14,7 @@ def build_application(site: Site) -> web.Application:
     # Bodies are read by the data plane under its own limit.
     application = web.Application(middlewares=[guard], client_max_size=0)
     application[SITE] = site
+    application.on_response_prepare.append(_sign)
     application.add_routes(openai.routes())
     application.add_routes(models.routes())
     application.add_routes(control.routes())
@@ -25,3 +26,8 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(ui.routes())
     application.add_routes(upstream.routes())
     return application
+
+
+async def _sign(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Name ourselves in our own answers, not the libraries and versions we are made of."""
+    response.headers["Server"] = "llama-swap"

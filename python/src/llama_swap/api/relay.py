@@ -1,5 +1,6 @@
 """One request to one model: wait for the lease, forward, release."""
 
+import asyncio
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -8,13 +9,16 @@ from aiohttp import web
 from llama_swap.api.auth import CREDENTIAL_HEADERS
 from llama_swap.api.site import Site, site_of
 from llama_swap.api.visit import visit_of
-from llama_swap.api.waiting import waiting_for
+from llama_swap.api.waiting import Waiting, waiting_for
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
 from llama_swap.proxy.forward import forward
 from llama_swap.proxy.websocket import tunnel, wants_websocket
-from llama_swap.supervisor import Lease
+from llama_swap.supervisor import Instance, Lease
+
+# From the last sign of a process to the moment it is reaped it takes milliseconds.
+_DYING_SECONDS = 2.0
 
 
 def raw_target(request: web.Request) -> str:
@@ -35,20 +39,64 @@ async def relay(
     if wants_websocket(request) and model.ignore_websockets:
         return await _join(request, model, outgoing)
     waiting = waiting_for(request, site, model, visit)
-    if waiting is None:
-        async with site.supervisor.lease(model.id) as lease:
-            return await _use(lease, request, outgoing)
     try:
-        waiting.begin()
-        async with site.supervisor.lease(model.id, waiting.request_id) as lease:
-            return await _use(lease, request, replace(outgoing, early=waiting.granted()))
+        return await _serve_in_spite_of_a_death(request, model, outgoing, waiting)
     except RequestError as error:
-        answer = waiting.fail(error)
+        answer = waiting.fail(error) if waiting is not None else None
         if answer is None:
             raise
         return answer
     finally:
-        waiting.end()
+        if waiting is not None:
+            waiting.end()
+
+
+class _NeverSentError(RequestError):
+    """The upstream could not even be connected to, so the request may be made again."""
+
+    def __init__(self, error: RequestError, instance: Instance) -> None:
+        super().__init__(error.reason, error.message, retry_after_seconds=error.retry_after_seconds)
+        self.instance = instance
+
+
+async def _serve_in_spite_of_a_death(
+    request: web.Request, model: Model, outgoing: Outgoing, waiting: Waiting | None
+) -> web.StreamResponse:
+    """Serve; where the process was already dying, wait for its end and let the scheduler start another one, once."""
+    try:
+        return await _serve(request, model, outgoing, waiting)
+    except _NeverSentError as failure:
+        if not await _is_gone(failure.instance):
+            raise
+    return await _serve(request, model, outgoing, waiting)
+
+
+async def _is_gone(instance: Instance) -> bool:
+    try:
+        await asyncio.wait_for(instance.gone.wait(), _DYING_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting: Waiting | None) -> web.StreamResponse:
+    supervisor, visit = site_of(request).supervisor, visit_of(request)
+    if waiting is None:
+        leasing = supervisor.lease(model.id)
+    else:
+        waiting.begin()
+        leasing = supervisor.lease(model.id, waiting.request_id)
+    async with leasing as lease:
+        if waiting is not None:
+            outgoing = replace(outgoing, early=waiting.granted())
+        try:
+            return await _use(lease, request, outgoing)
+        except RequestError as error:
+            body = outgoing.body
+            kept = body is None or isinstance(body, bytes) or body.replayable
+            if error.reason is Reason.UPSTREAM_FAILED and visit.exchange.upstream_sent_at is None and kept:
+                raise _NeverSentError(error, lease.instance) from error
+            raise
 
 
 async def _use(lease: Lease, request: web.Request, outgoing: Outgoing) -> web.StreamResponse:

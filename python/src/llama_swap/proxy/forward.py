@@ -119,6 +119,7 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
     pooled: bool,
 ) -> Relay | None:
     """One request on one connection; None where another attempt may be made."""
+    exchange.upstream_sent_at = None
     connection = await connect(upstream, outgoing, pooled=pooled)
     relay: Relay | None = None
     try:
