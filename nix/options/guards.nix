@@ -75,12 +75,6 @@ let
   secretFiles =
     cfg.apiKeyFiles
     ++ lib.attrValues cfg.credentials
-    ++
-      lib.optional
-        (lib.any (key: lib.isString key && builtins.match ".*[$][{].*" key == null) (
-          settings.apiKeys or [ ]
-        ))
-        "${option "settings"}.apiKeys has a key in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}."
     ++ lib.optional (cfg.environmentFile != null) cfg.environmentFile;
   badCredentialNames = lib.filter (name: builtins.match "[A-Za-z_][A-Za-z0-9_]*" name == null) (
     lib.attrNames cfg.credentials
@@ -167,6 +161,12 @@ let
   warnings =
     lib.optional (!(renderers.isLoopback cfg.listenAddress) && settings.apiKeys or [ ] == [ ])
       "${option "listenAddress"} is ${cfg.listenAddress} and there are no API keys: whoever reaches the port can use the models. Set ${option "apiKeyFiles"}, or listen on 127.0.0.1."
+    ++
+      lib.optional
+        (lib.any (key: lib.isString key && builtins.match ".*[$][{].*" key == null) (
+          settings.apiKeys or [ ]
+        ))
+        "${option "settings"}.apiKeys has a key in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}."
     ++
       lib.optional (settings ? ttl)
         "${option "settings"}.ttl: llama-swap has no such key at the top, so models are never unloaded by it. Use `globalTTL` (${option "globalTTL"} = ${builtins.toJSON settings.ttl})."

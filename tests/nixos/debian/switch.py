@@ -38,8 +38,8 @@ def main() -> None:
     # As NixOS does: a service lets go of its port before its socket takes it.
     for changed in (name for name in before if name in after and action(before[name], after[name]) == "restart"):
         systemctl("stop", changed)
-    for served in (name.removesuffix(".socket") + ".service" for name in after.keys() - before.keys()):
-        systemctl("stop", served)
+    for socket in (name for name in after.keys() - before.keys() if name.endswith(".socket")):
+        systemctl("stop", f"{socket.removesuffix('.socket')}.service")
     install(old, new)
     systemctl("daemon-reload")
     failed = [name for name in sorted(after, key=order) if not bring_up(name, before.get(name), after[name])]
