@@ -1,4 +1,4 @@
-# make demo | test | test-fast | lint | format | conformance | bench | clean
+# make demo | test | test-fast | lint | format | docs | conformance | bench | clean
 #
 # Needs python3 (3.11 or later) with venv, and make; everything else goes into .venv.
 # Another interpreter: make PYTHON=python3.13 test
@@ -13,7 +13,7 @@ LATER := tests/conformance_later.txt
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadscope
 
-.PHONY: demo test test-fast lint format conformance bench clean
+.PHONY: demo test test-fast lint format docs conformance bench clean
 
 demo: .venv/.installed-demo
 	@exec $(BIN)/python -m llama_swap.demo --listen $(LISTEN)
@@ -32,6 +32,10 @@ lint: .venv/.installed-dev
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix --config python/pyproject.toml $(RUFF_PATHS)
 	$(BIN)/ruff format --config python/pyproject.toml $(RUFF_PATHS)
+
+# The tables of keys in the documentation, from the schema; a test compares them.
+docs: .venv/.installed-dev
+	$(BIN)/python -m llama_swap.config.reference docs/configuration.md
 
 # Black-box checks of a llama-swap compatible server, kept outside this repository: make conformance SUITE=FOLDER
 conformance: .venv/.installed-dev

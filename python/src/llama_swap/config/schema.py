@@ -85,7 +85,7 @@ class ConfigFile(Section):
     send_loading_state: Flag = False
     """Tell waiting clients of streamed chats how loading goes, as reasoning text."""
     api_keys: tuple[Key, ...] = ()
-    """Keys that clients must send one of; none is no authentication. Each is text, or (an addition) `{file: PATH}` or
+    """Keys that clients must send one of; none is no authentication. Each is text, or, new, `{file: PATH}` or
     `{credential: NAME}` with one key per line."""
     allowed_hosts: tuple[Text, ...] = ()
     """Host names (an addition) that browsers may use for this service, beside localhost and the machine's own."""

@@ -20,7 +20,7 @@ class FiltersSection(Section):
     set_params_by_id: dict[str, Annotated[dict[str, Json], BeforeValidator(empty_if_null)]] = Field(
         default_factory=dict, alias="setParamsByID"
     )
-    """Requested name -> parameters to set after `setParams`. Every name here becomes an alias of the model."""
+    """Requested name -> parameters to set after `setParams`. In a model every name here becomes an alias."""
 
 
 class TimeoutsSection(Section):
@@ -69,7 +69,7 @@ class ModelSection(Section):
     """One model: how to start its server and how to reach it."""
 
     cmd: Command = ""
-    """The command, as text (split like a POSIX shell splits words, run without a shell) or, an addition, as a list of
+    """The command, as text (split like a POSIX shell splits words, run without a shell) or, new, as a list of
     arguments. `${PORT}` in it becomes a free port."""
     cmd_stop: Command = ""
     """Command that stops the server, instead of SIGTERM; `${PID}` in it is its process ID."""

@@ -59,7 +59,7 @@ class PeerSection(Section):
     proxy: Text = ""
     """Base URL of the server; the path of the request is appended. Required."""
     api_key: Key = ""
-    """Key to send, instead of what the client sent; text, or (an addition) `{file: PATH}` or `{credential: NAME}`."""
+    """Key to send, instead of what the client sent; text, or, new, `{file: PATH}` or `{credential: NAME}`."""
     models: tuple[Text, ...] = ()
     """Models that it serves; each is known here as `PEER/MODEL`, and by its bare name if no other has it. Required."""
     filters: FiltersSection = FiltersSection()
