@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -85,11 +86,23 @@ class FrontConnection(web.RequestHandler):
 
 
 async def listen(
-    runner: web.AppRunner, sock: socket.socket, *, head_seconds: float = HEAD_SECONDS, backlog: int = 1024
+    runner: web.AppRunner,
+    sock: socket.socket,
+    *,
+    tls: ssl.SSLContext | None = None,
+    head_seconds: float = HEAD_SECONDS,
+    backlog: int = 1024,
 ) -> asyncio.Server:
     """Accept connections for an application that was set up (``await runner.setup()``).
 
     Close the returned server before ``runner.cleanup()``.
+
+    Args:
+        runner: that serves them.
+        sock: bound, listening or not.
+        tls: to speak HTTPS; None for plain HTTP.
+        head_seconds: how long the head of a request may take.
+        backlog: connections that may wait to be accepted.
     """
     server = runner.server
     if server is None:
@@ -100,7 +113,7 @@ async def listen(
     def connection() -> FrontConnection:
         return FrontConnection(server, loop=loop, head_seconds=head_seconds, **options)
 
-    return await loop.create_server(connection, sock=sock, backlog=backlog)
+    return await loop.create_server(connection, sock=sock, backlog=backlog, ssl=tls)
 
 
 def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
