@@ -36,6 +36,7 @@
         llama-cpp = (cudaPkgs pkgs.stdenv.hostPlatform.system).callPackage ./nix/llama-cpp.nix {
           cudaSupport = true;
         };
+        llama-cpp-cuda = llama-cpp;
         llama-cpp-cpu = pkgs.callPackage ./nix/llama-cpp.nix { };
         llama-cpp-vulkan = pkgs.callPackage ./nix/llama-cpp.nix { vulkanSupport = true; };
         docs = import ./nix/docs.nix { inherit lib pkgs; };

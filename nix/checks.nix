@@ -2,7 +2,7 @@
 { pkgs, self }:
 let
   inherit (pkgs) lib;
-  system = pkgs.stdenv.hostPlatform.system;
+  inherit (pkgs.stdenv.hostPlatform) system;
   nixFiles =
     directory:
     lib.filterAttrs (name: kind: kind == "regular" && lib.hasSuffix ".nix" name) (

@@ -87,10 +87,8 @@ let
       name: value:
       if value == null then
         [ ]
-      else if value == true then
-        [ "--${name}" ]
-      else if value == false then
-        optional (builtins.elem name negatable) "--no-${name}"
+      else if isBool value then
+        if value then [ "--${name}" ] else optional (builtins.elem name negatable) "--no-${name}"
       else if isList value then
         optionals (value != [ ]) [
           "--${name}"

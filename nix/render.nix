@@ -30,7 +30,7 @@ let
         .${word} or word
       ) args
     else
-      lib.optional (mmproj == false) "--no-mmproj";
+      lib.optional (lib.isBool mmproj && !mmproj) "--no-mmproj";
 
   chatTemplateArgs =
     id: template:

@@ -28,7 +28,7 @@ let
       name = if name != null then name else model.name or id;
       input = capabilities."in" or [ "text" ];
       tools = capabilities.tools or null;
-      embeddings = (cfg.models.${id} or { embeddings = null; }).embeddings == true;
+      embeddings = lib.elem true [ (cfg.models.${id} or { embeddings = null; }).embeddings ];
     };
 
   # A model under its own id, and under the names that change what it does. Aliases are left out: they are the same thing twice.

@@ -3,7 +3,7 @@
 let
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
-  settings = cfg.settings;
+  inherit (cfg) settings;
   models = settings.models or { };
   ids = lib.attrNames models;
   quoted = names: lib.concatMapStringsSep ", " (name: "`${toString name}`") names;
@@ -146,7 +146,8 @@ let
   commandOf = id: builtins.unsafeDiscardStringContext (models.${id}.cmd or id);
   sameCommand = lib.filter (group: lib.length group > 1) (lib.attrValues (lib.groupBy commandOf ids));
   timeout = settings.healthCheckTimeout or 0;
-  usesCuda = cfg.llamaCppPackage.passthru.cudaSupport or null;
+  hasCuda = cfg.llamaCppPackage.passthru.cudaSupport or false;
+  lacksCuda = !(cfg.llamaCppPackage.passthru.cudaSupport or true);
   nvidia = lib.elem "nvidia" (config.services.xserver.videoDrivers or [ ]);
   graphics = config.hardware.graphics.enable or false;
   runsTyped = lib.any (model: model.cmd == null) (lib.attrValues cfg.models);
@@ -171,10 +172,10 @@ let
       lib.optional (settings ? ttl)
         "${option "settings"}.ttl: llama-swap has no such key at the top, so models are never unloaded by it. Use `globalTTL` (${option "globalTTL"} = ${builtins.toJSON settings.ttl})."
     ++
-      lib.optional (runsTyped && usesCuda == true && !(nvidia && graphics))
+      lib.optional (runsTyped && hasCuda && !(nvidia && graphics))
         "${option "llamaCppPackage"} uses CUDA, but the NVIDIA driver is not set up: llama.cpp would run on the CPU. Set hardware.graphics.enable = true and services.xserver.videoDrivers = [ \"nvidia\" ]."
     ++
-      lib.optional (runsTyped && usesCuda == false && nvidia && cfg.gpu.backend != "vulkan")
+      lib.optional (runsTyped && lacksCuda && nvidia && cfg.gpu.backend != "vulkan")
         "The host has an NVIDIA driver, but ${option "llamaCppPackage"} has no CUDA support, so models run on the CPU. Set ${option "gpu"}.enable = true, or give a package with cudaSupport."
     ++
       lib.optional (lib.isInt timeout && timeout > 3600)

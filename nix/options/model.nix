@@ -94,7 +94,7 @@ in
               options = {
                 url = nullable types.str "URL of the projector.";
                 path = nullable (types.either types.path types.str) "Projector file.";
-                sha256 = sha256;
+                inherit sha256;
               };
             }
           )

@@ -4,7 +4,7 @@ let
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
   address = renderers.hostPort cfg.listenAddress cfg.port;
-  settings = cfg.settings;
+  inherit (cfg) settings;
 
   stopTimes = lib.filter lib.isInt (
     [ (settings.unloadTimeout or 10) ]

@@ -45,7 +45,9 @@ def test_the_outputs(nix):
     assert shape["overlays"] == ["default"]
     assert shape["nixosConfigurations"] == ["example"]
     for system in ("x86_64-linux", "aarch64-linux"):
-        assert {"default", "llama-swap", "llama-cpp", "llama-cpp-cpu", "docs"} <= set(shape["packages"][system])
+        assert {"default", "llama-swap", "llama-cpp", "llama-cpp-cuda", "llama-cpp-cpu", "docs"} <= set(
+            shape["packages"][system]
+        )
         assert {"default", "demo", "check-config", "update-llama-cpp"} <= set(shape["apps"][system])
         assert {"package", "lint", "renderers", "evaluation", "options-doc", "example-host"} <= set(
             shape["checks"][system]
