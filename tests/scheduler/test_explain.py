@@ -68,6 +68,14 @@ def test_its_own_last_run_is_still_stopping(play):
     assert said.waits_for == "a is stopping"
 
 
+def test_its_own_last_run_still_serves(play):
+    """A reload has changed it, so it goes for that and not for the request."""
+    p = play("a").arrives(1, "a").expect("start a").ready("a").expect("grant 1")
+    p.reloads(p.changed("a", fingerprint="v2")).expect()
+    said = p.explain("a")
+    assert (said.would_start, said.would_stop, said.waits_for) == (True, (), "a serves 1 request")
+
+
 def test_what_leaves_by_itself_at_this_moment(play):
     """Its idle time is over, so nobody stops it for the request."""
     p = play("ab", ttl_seconds=5).loaded("a").at(5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_swap.scheduler import Scheduler
+from llama_swap.scheduler import Departure, Scheduler
 from llama_swap.scheduler.commands import StopCause, StopProcess
 from llama_swap.scheduler.spec import MatrixSpec, SchedulerSpec
 
@@ -52,6 +52,13 @@ def test_lru_does_not_send_away_what_serves_for_what_is_idle(play):
     p = play("abv", matrix=matrix).loaded("v").arrives(1, "a").expect("start a").ready("a").expect("grant 1")
     p.at(5).arrives(2, "v").expect("grant 2").at(6).goes(2).arrives(3, "b").expect("stop v")
     p.exits("v").expect("start b")
+
+
+def test_lru_counts_a_load_that_somebody_waits_for_as_use(play):
+    """However long ago it began."""
+    matrix = {"sets": {"start": "a&v", "first": "v&b", "second": "b&a"}, "tie_break": "lru"}
+    p = play("abv", matrix=matrix).arrives(1, "a").expect("start a").at(1).loaded("v")
+    p.at(2).arrives(2, "b").expect("stop v").exits("v").expect("start b")
 
 
 def test_a_model_in_no_set_runs_alone(play):
@@ -108,3 +115,20 @@ def test_a_matrix_with_mistakes_never_gets_this_far():
     """The configuration was to be checked."""
     with pytest.raises(ValueError, match="unknown var or model"):
         Scheduler(SchedulerSpec(matrix=MatrixSpec({"s": "a"})))
+
+
+def test_a_claim_holds_back_only_whom_it_concerns(play):
+    """T drains a; z may have the place of c meanwhile, whether c is idle or leaving."""
+    p = play("actz", matrix={"s": "(a|t)&(c|z)"}).loaded("c")
+    p.arrives(1, "a").expect("start a").ready("a").expect("grant 1").arrives(2, "t").expect().wakes(10).expect()
+    assert p.explain("z").would_stop == (Departure("c", "z needs the place of c; c is idle"),)
+    p.unloads("c").expect("stop c")
+    assert p.explain("z").waits_for == "c is stopping"
+    p.arrives(3, "z").expect().exits("c").expect("start z")
+    assert p.phase("a") == "draining"
+
+
+def test_a_model_that_waits_for_its_own_last_run_holds_nobody_back(play):
+    """Others that may run beside it start meanwhile."""
+    p = play("ab", matrix={"s": "a&b"}).loaded("b").unloads("b").expect("stop b").arrives(1, "b").expect()
+    p.arrives(2, "a").expect("start a").exits("b").expect("start b")

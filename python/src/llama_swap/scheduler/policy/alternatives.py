@@ -16,7 +16,7 @@ keep their number small:
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import compress, product
 
 from llama_swap.scheduler.policy.dsl import Expression, Kind
 from llama_swap.scheduler.policy.sets import leaves, linked_sets
@@ -154,7 +154,7 @@ def _pruned(choices: Iterable[int], own: int, question: _Question) -> tuple[int,
     for choice in distinct:
         newcomer = _Kept(choice, question.value(choice & own), choice & ~own)
         if not any(_lead(one, newcomer, question) >= 0 for one in kept):
-            _insert(kept, newcomer, question)
+            kept = _with_newcomer(kept, newcomer, question)
         if len(kept) >= 2 * CHOICES_LIMIT:
             kept = _most_valuable(kept, question)
     return tuple(one.choice for one in _most_valuable(kept, question))
@@ -178,19 +178,13 @@ def _lead(one: _Kept, other: _Kept, question: _Question) -> int:
     return lead - question.value(missing)
 
 
-def _insert(kept: list[_Kept], newcomer: _Kept, question: _Question) -> None:
+def _with_newcomer(kept: Sequence[_Kept], newcomer: _Kept, question: _Question) -> list[_Kept]:
     """Add a choice and drop those it beats.
 
     A newcomer with all models of an earlier choice takes its place: where they are worth the same in the end, they
     are the same choice. One that just draws level comes later in the text and beats nobody.
     """
-    place = len(kept)
-    for number in reversed(range(len(kept))):
-        one = kept[number]
-        if one.choice & newcomer.choice == one.choice:
-            del kept[number]
-            place = number
-        elif _lead(newcomer, one, question) > 0:
-            del kept[number]
-            place -= number < place
-    kept.insert(place, newcomer)
+    parts_of_it = [one.choice & newcomer.choice == one.choice for one in kept]
+    place = parts_of_it.index(True) if True in parts_of_it else len(kept)
+    stays = [not part and _lead(newcomer, one, question) <= 0 for one, part in zip(kept, parts_of_it, strict=True)]
+    return [*compress(kept[:place], stays[:place]), newcomer, *compress(kept[place:], stays[place:])]
