@@ -1,11 +1,17 @@
 """The documentation of the configuration, the schema and the code say the same."""
 
+import json
 import re
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from llama_swap.config import PortBook, json_schema, load_config, reference, render_check
+from llama_swap.config import ConfigError, PortBook, json_schema, load_config, reference, render_check
 from llama_swap.config.tree import Array, Table
 from llama_swap.config.yaml12 import parse_yaml
 
@@ -146,3 +152,43 @@ def test_example_loads(tmp_path, secrets):
     for shown in ("SET   MAY RUN TOGETHER", "SELECTOR", "PROFILE", "PEER", "coder:fast", "cloud", "activity.sqlite"):
         assert shown in text
     assert "sk-" not in text
+
+
+VALUES = st.sampled_from(
+    [
+        *(None, "", " ", 0, -1, 1.5, True, 10**30, [], {}, [None], [""], {"": ""}, {"coder": 1}, {"file": "team.keys"}),
+        *("coder", "chat", "cloud/large", "${PORT}", "${PID}", "${env.X}", "${server}", "${zz}", "(", "+pair", "a & b"),
+        *("pin", "spillover", "matrix", "group", "http://", "x" * 100, ["coder", "zz"], {"coder": "coder"}),
+    ]
+)
+
+
+def places_in(value, path=()):
+    """Every path in plain data but that of the whole."""
+    if isinstance(value, dict | list):
+        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield (*path, step)
+            yield from places_in(child, (*path, step))
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_change_to_the_example_is_understood(tmp_path, secrets, data):
+    """Whatever one or two of its values become, loading ends in a configuration that can be shown, or in problems."""
+    content = yaml.safe_load(EXAMPLE.read_text())
+    for _ in range(data.draw(st.integers(1, 2))):
+        *above, last = data.draw(st.sampled_from(list(places_in(content))))
+        holder = reduce(getitem, above, content)
+        holder[last] = data.draw(VALUES)
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(content))
+    missing = data.draw(st.booleans())
+    problems = ()
+    try:
+        config = load_config([path], env=secrets, ports=PortBook(lambda _port: True), allow_missing_env=missing)
+        shown = render_check(config, redact_env=secrets)
+    except ConfigError as error:
+        problems, shown = error.problems, str(error)
+    assert shown
+    assert "sk-llm-key" not in shown
+    assert all(problem.rule and problem.line == 1 for problem in problems)
