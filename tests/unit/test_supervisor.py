@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -224,17 +225,57 @@ async def test_reload_keeps_unchanged_models_and_their_requests(tmp_path, launch
         assert launcher.processes[-1].spec.env["X"] == "1"
 
 
-async def test_port_taken_meanwhile_is_replaced_at_the_start(tmp_path, launcher, monkeypatch):
+async def test_port_taken_meanwhile_is_replaced_at_the_start(tmp_path, launcher):
     """A model whose port somebody else took starts on another free one."""
     config = make_config(tmp_path, {"a": {}})
     taken = config.models["a"].port
-    monkeypatch.setattr("llama_swap.supervisor.port_is_free", lambda port: port != taken)
     async with running(config, launcher, PortBook(lambda port: port != taken)) as (supervisor, _):
         await supervisor.load("a")
         spec = launcher.processes[0].spec
         assert spec.owned_port != taken
         assert spec.argv[-1] == str(spec.owned_port)
         assert spec.base_url.endswith(f":{spec.owned_port}")
+
+
+async def test_start_without_a_free_port_fails_that_start_only(tmp_path, launcher):
+    """When no port is left the request is told so, and the service goes on."""
+    ports = PortBook(lambda _port: False)
+    config = make_config(tmp_path, {"a": {}, "b": {"cmd": "server", "proxy": "http://192.0.2.1:80"}})
+    async with running(config, launcher, ports) as (supervisor, _):
+        with pytest.raises(RequestError, match="port") as caught:
+            await supervisor.load("a")
+        assert caught.value.reason is Reason.START_FAILED
+        await supervisor.load("b")
+
+
+async def test_listener_on_a_configured_port_is_noticed(tmp_path, launcher):
+    """A model with a port of its own on this machine is warned of somebody who has it already."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        config = make_config(tmp_path, {"a": {"cmd": "server", "proxy": f"http://127.0.0.1:{port}"}})
+        async with running(config, launcher) as (supervisor, observer):
+            await supervisor.load("a")
+            assert [model for model, text in observer.notices if str(port) in text] == ["a"]
+
+
+async def test_stop_that_cannot_be_asked_for_is_a_kill(tmp_path, launcher):
+    """Out of descriptors, the polite way fails: the process must go all the same, and the service stay."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        await supervisor.load("a")
+        launcher.processes[0].cannot_be_asked = OSError(24, "Too many open files")
+        await supervisor.unload("a")
+        assert launcher.processes[0].asked == ["kill"]
+
+
+async def test_reload_gives_living_upstreams_their_new_timeouts(tmp_path, launcher):
+    """A changed time-out needs no restart to count."""
+    before = make_config(tmp_path, {"a": {"timeouts": {"responseHeader": 1}}})
+    after = make_config(tmp_path, {"a": {"timeouts": {"responseHeader": 30}}})
+    async with running(before, launcher) as (supervisor, _), supervisor.lease("a") as lease:
+        assert lease.upstream.timeouts.response_header == 1
+        supervisor.apply(after)
+        assert supervisor.instance_of("a") is lease.instance
+        assert lease.upstream.timeouts.response_header == 30
 
 
 async def test_bug_in_the_scheduler_ends_the_service(tmp_path, launcher, monkeypatch):

@@ -1,7 +1,13 @@
 """Where the service listens: addresses to sockets and back."""
 
 import ipaddress
+import resource
 import socket
+import ssl
+from pathlib import Path
+
+# More than any desk needs, and small enough for programs that loop over all of them.
+_MOST_DESCRIPTORS = 65536
 
 
 def bind(listen: str) -> list[socket.socket]:
@@ -35,3 +41,28 @@ def is_local(listener: socket.socket) -> bool:
     if listener.family == socket.AF_UNIX:
         return True
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def tls_context(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
+    """How to serve HTTPS; None for plain HTTP.
+
+    Raises:
+        ValueError: only one of the two is given.
+        OSError: a file cannot be read, or is no certificate or key (ssl.SSLError).
+    """
+    if cert_file is None and key_file is None:
+        return None
+    if cert_file is None or key_file is None:
+        raise ValueError("TLS needs both --tls-cert-file and --tls-key-file")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert_file, key_file)
+    return context
+
+
+def raise_descriptor_limit() -> int:
+    """Use as many file descriptors as we may: every client, upstream and process takes some; returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)

@@ -1,12 +1,18 @@
-"""Who is told what the supervisor does: the logs and the service manager."""
+"""Who is told what the supervisor does: the logs, the metrics and the service manager."""
+
+from typing import TYPE_CHECKING
 
 import structlog
 
 from llama_swap.logs import LogHub, log_decision
+from llama_swap.metrics import Metrics
 from llama_swap.notify import Notifier
 from llama_swap.scheduler import commands
 from llama_swap.scheduler.snapshot import Snapshot
 from llama_swap.scheduler.state import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ACTIONS: dict[type[commands.Command], str] = {
     commands.StartProcess: "start",
@@ -19,10 +25,18 @@ _ABOUT_REQUESTS = (commands.GrantLease, commands.RejectRequest)
 
 
 class Reporter:
-    """Tells the logs and the service manager what the supervisor does."""
+    """Tells the logs, the metrics and the service manager what the supervisor does.
 
-    def __init__(self, hub: LogHub, notifier: Notifier, *, configured: int) -> None:
+    Attributes:
+        configured: how many models there are.
+        metrics: counts what happens.
+        on_change: called after every change of state; set by whoever shows it.
+    """
+
+    def __init__(self, hub: LogHub, notifier: Notifier, metrics: Metrics, *, configured: int) -> None:
         self.configured = configured
+        self.on_change: Callable[[], None] = _nothing
+        self.metrics = metrics
         self._hub = hub
         self._notifier = notifier
         self._log = structlog.get_logger("scheduler")
@@ -30,6 +44,7 @@ class Reporter:
 
     def decided(self, command: commands.Command) -> None:
         """One line per decision; granting is the every-day case and only worth a debug line."""
+        self.metrics.observe_decision(command)
         log_decision(
             self._log,
             _ACTIONS[type(command)],
@@ -44,8 +59,14 @@ class Reporter:
         """A line of a model's process."""
         self._hub.write_upstream(model, line)
 
+    def noticed(self, model: str, text: str) -> None:
+        """A warning about a model."""
+        self._log.warning(text, model=model)
+
     def changed(self, snapshot: Snapshot) -> None:
-        """Keep the service manager's status line true."""
+        """Keep the service manager's status line, the metrics and the listeners up to date."""
+        self.metrics.observe_snapshot(snapshot)
+        self.on_change()
         phases = [instance.phase for instance in snapshot.instances]
         ready = sum(phase in (Phase.READY, Phase.DRAINING) for phase in phases)
         others = {"starting": Phase.STARTING, "stopping": Phase.STOPPING}
@@ -58,4 +79,9 @@ class Reporter:
 
     def beat(self) -> None:
         """Feed the watchdog."""
+        self.metrics.observe_heartbeat()
         self._notifier.watchdog()
+
+
+def _nothing() -> None:
+    """Nobody listens."""

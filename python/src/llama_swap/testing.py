@@ -20,6 +20,7 @@ class FakeProcess:
     pid: int
     spec: LaunchSpec
     obeys: bool = True
+    cannot_be_asked: OSError | None = None
     asked: list[str] = field(default_factory=list)
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,7 +39,9 @@ class FakeProcess:
         return self._report
 
     def terminate(self) -> None:
-        """Note the request; exit if the process obeys."""
+        """Note the request; exit if the process obeys, raise ``cannot_be_asked`` if there is one."""
+        if self.cannot_be_asked is not None:
+            raise self.cannot_be_asked
         self.asked.append("terminate")
         if self.obeys:
             self.exit()
@@ -102,6 +105,7 @@ class RecordingObserver:
     def __init__(self) -> None:
         self.decisions: list[commands.Command] = []
         self.lines: list[tuple[str, bytes]] = []
+        self.notices: list[tuple[str, str]] = []
         self.snapshots: list[Snapshot] = []
         self.beats = 0
 
@@ -112,6 +116,10 @@ class RecordingObserver:
     def output(self, model: str, stream: str, line: bytes) -> None:  # noqa: ARG002 - the stream is of no interest here
         """Keep a line."""
         self.lines.append((model, line))
+
+    def noticed(self, model: str, text: str) -> None:
+        """Keep a warning."""
+        self.notices.append((model, text))
 
     def changed(self, snapshot: Snapshot) -> None:
         """Keep a snapshot."""

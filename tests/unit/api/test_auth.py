@@ -53,6 +53,14 @@ def test_any_configured_key_is_accepted_and_none_is_needed_without_keys():
     assert require_key({"Authorization": "Bearer whatever"}, []) is None
 
 
+@pytest.mark.parametrize("value", ["Bearer \udcff\udcfe", "Basic \udcff", "Basic é"])
+def test_bytes_that_are_no_text_are_just_wrong(value):
+    """Whatever a header holds, the answer is 401 and not an error of ours."""
+    with pytest.raises(RequestError) as caught:
+        require_key({"Authorization": value}, ["sk-one"])
+    assert caught.value.reason is Reason.UNAUTHORIZED
+
+
 def test_key_beyond_ascii_is_compared_not_crashed_on():
     """A key with any characters is just wrong or right."""
     assert require_key({"x-api-key": "schlüssel"}, ["schlüssel"]) is not None

@@ -67,6 +67,35 @@ def test_other_sites_may_read_but_change_nothing(marks):
     assert check(headers, changes_state=False) is None
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://a]b", "\udcff", "://", "http://"])
+def test_broken_origins_are_other_sites(origin):
+    """What cannot be read is not trusted, and no error of ours."""
+    assert check({"Host": "127.0.0.1", "Origin": origin}) is Reason.CROSS_SITE
+
+
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+
+
+def test_browser_is_recognised_where_it_says_least():
+    """On plain http a rebound name comes without Origin and Sec-Fetch: the User-Agent or a Referer gives it away."""
+    for marks in (BROWSER, {"Referer": "http://evil.example/"}):
+        assert check({"Host": "evil.example", **marks}, changes_state=False) is Reason.HOST_UNKNOWN
+
+
+def test_referer_tells_the_site_where_nothing_else_does():
+    """A page of another site betrays itself by its Referer; our own pages may go on."""
+    assert check({"Host": "192.168.1.5", **BROWSER, "Referer": "http://evil.example/x"}) is Reason.CROSS_SITE
+    assert check({"Host": "192.168.1.5", **BROWSER, "Referer": "http://192.168.1.5:9292/ui/"}) is None
+
+
+def test_typed_address_may_do_what_an_image_could_not_hide():
+    """Without any trace a browser may open a page, but not what needs proof of intent."""
+    headers = {"Host": "192.168.1.5", **BROWSER}
+    assert check(headers) is None
+    with pytest.raises(RequestError):
+        check_browser(headers, known_names=NAMES, allowed_hosts=(), changes_state=True, needs_proof=True)
+
+
 @pytest.mark.parametrize(
     "origin",
     [

@@ -38,6 +38,13 @@ def test_text_and_html_on_request():
     assert "no &lt;b&gt;model&lt;/b&gt;" in page.text
 
 
+@pytest.mark.parametrize("accept", ["", "text/plain", "text/html"])
+def test_message_may_hold_whatever_a_client_sent(accept):
+    """Bytes that are no text end up escaped, not in an error of ours."""
+    response = error_response(RequestError(Reason.MODEL_UNKNOWN, 'no model "\udcff"'), accept=accept)
+    assert b"udcff" in response.body
+
+
 @pytest.mark.parametrize(("seconds", "header"), [(0.2, "1"), (1.0, "1"), (7.1, "8")])
 def test_retry_after_is_whole_seconds_and_never_zero(seconds, header):
     """A client is never told to come back at once or too early."""

@@ -4,26 +4,14 @@ import json
 import socket
 import sys
 import types
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from llama_swap.app.options import ServeOptions
 from llama_swap.cli import main
 
 GOOD = "models:\n  m:\n    cmd: server --port ${PORT} --name ${MODEL_ID}\n"
-
-
-@dataclass
-class ServeOptions:
-    """Stands for the service's own, so that these tests do not start it."""
-
-    config: Path | None
-    config_dir: Path | None
-    listen: str
-    watch_config: bool
-    log_format: str
-    config_error_status: int
 
 
 @pytest.fixture
@@ -49,6 +37,12 @@ def test_serve_starts_the_service(served):
     assert served == [
         ServeOptions(None, Path("d"), "127.0.0.1:9292", watch_config=True, log_format="auto", config_error_status=78)
     ]
+
+
+def test_tls_files_arrive(served):
+    """llama-swap's flags for HTTPS."""
+    assert main(["-config", "f", "-tls-cert-file", "c", "-tls-key-file=k"]) == 3
+    assert (served[0].tls_cert_file, served[0].tls_key_file) == (Path("c"), Path("k"))
 
 
 def test_check_of_a_good_configuration(tmp_path, capsys):

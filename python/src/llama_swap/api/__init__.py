@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from llama_swap.api import activity, captures, control, inflight, logs, models, openai, profiles, ui, upstream
+from llama_swap.api import (
+    activity,
+    captures,
+    control,
+    events,
+    inflight,
+    logs,
+    metrics,
+    models,
+    openai,
+    performance,
+    profiles,
+    ui,
+    upstream,
+)
 from llama_swap.api.guard import guard
 from llama_swap.api.site import SITE, Site
 
@@ -23,6 +37,9 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(activity.routes(site.store, site.metering.captures))
     application.add_routes(captures.routes(site.metering.captures))
     application.add_routes(inflight.routes(site.metering.table))
+    application.add_routes(metrics.routes(site.observation.metrics, site.supervisor.snapshot))
+    application.add_routes(performance.routes(site.observation.ring, site.observation.hardware.describe))
+    application.add_routes(events.routes(site.observation.feed))
     application.add_routes(ui.routes())
     application.add_routes(upstream.routes())
     return application

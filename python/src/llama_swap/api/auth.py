@@ -1,7 +1,6 @@
 """API keys: where a request carries one, and whether it is one of ours (llama-swap order: Basic, Bearer, x-api-key)."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ def read_credential(headers: Mapping[str, str]) -> Credential | None:
 def _basic_password(value: str) -> Credential | None:
     try:
         decoded = base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # binascii.Error and UnicodeDecodeError are some, so is non-ASCII input
         return None
     _, _, password = decoded.partition(":")
     return Credential(password, ambient=True)
@@ -58,6 +57,7 @@ def require_key(headers: Mapping[str, str], api_keys: Sequence[str]) -> Credenti
 
 def _is_one_of(key: str, api_keys: Sequence[str]) -> bool:
     """Compare with every key in constant time, so that time tells nothing about any of them."""
-    given = key.encode()
+    # Header bytes that are no UTF-8 arrive as surrogates.
+    given = key.encode("utf-8", "surrogateescape")
     matches = [hmac.compare_digest(given, candidate.encode()) for candidate in api_keys]
     return any(matches)

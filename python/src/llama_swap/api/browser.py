@@ -1,7 +1,8 @@
 """Requests from browsers: known host names against DNS rebinding, no changes of state from other sites.
 
-A request with ``Origin`` or ``Sec-Fetch-*`` comes from a browser (Fetch standard, section 3.2; Fetch Metadata).
-Programs send neither, so none of this concerns them.
+A request with ``Origin``, ``Sec-Fetch-*``, ``Referer`` or a browser's ``User-Agent`` comes from a browser (Fetch
+standard; Fetch Metadata). The last two count because browsers leave the others out where it matters: on plain http to a
+name that is not localhost, which is just what DNS rebinding uses. Programs send none of them.
 """
 
 import ipaddress
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from llama_swap.errors import Reason, RequestError
 
-_MARKS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
+_MARKS = ("Origin", "Referer", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
 
 
@@ -23,7 +24,12 @@ def machine_names() -> frozenset[str]:
 
 
 def check_browser(
-    headers: Mapping[str, str], *, known_names: frozenset[str], allowed_hosts: Sequence[str], changes_state: bool
+    headers: Mapping[str, str],
+    *,
+    known_names: frozenset[str],
+    allowed_hosts: Sequence[str],
+    changes_state: bool,
+    needs_proof: bool = False,
 ) -> None:
     """Raise RequestError when a browser sent this request under a strange host name, or for another site.
 
@@ -32,26 +38,34 @@ def check_browser(
         known_names: names of this machine (:func:`machine_names`).
         allowed_hosts: ``allowedHosts`` of the configuration.
         changes_state: the request may start, stop or change something.
+        needs_proof: and it is refused unless the browser says that the page behind it is one of ours.
     """
-    if not any(mark in headers for mark in _MARKS):
+    if not _is_browser(headers):
         return
     names = known_names | {host.lower() for host in allowed_hosts}
     host = _host_name(headers.get("Host", ""))
     if not (_is_address(host) or _is_known(host, names)):
         rule = "browsers may use an IP address, localhost, this machine's name or a name in allowedHosts"
         raise RequestError(Reason.HOST_UNKNOWN, f"host {host!r} is not known here: {rule}")
-    if changes_state and _is_cross_site(headers, host, names):
-        origin = headers.get("Origin", "unknown")
+    if changes_state and _is_cross_site(headers, host, names, needs_proof=needs_proof):
+        page = headers.get("Origin") or headers.get("Referer") or "unknown"
         fix = "add its host to allowedHosts if it is yours"
-        raise RequestError(Reason.CROSS_SITE, f"a page of another site ({origin}) may not do this: {fix}")
+        raise RequestError(Reason.CROSS_SITE, f"a page of another site ({page!r}) may not do this: {fix}")
 
 
-def _is_cross_site(headers: Mapping[str, str], host: str, names: frozenset[str]) -> bool:
-    origin = headers.get("Origin")
-    if origin is None:
-        return headers.get("Sec-Fetch-Site", "none") == "cross-site"
-    name = _host_name(urlsplit(origin).netloc)
-    # An origin that is some other IP address may be anybody's web server.
+def _is_browser(headers: Mapping[str, str]) -> bool:
+    return headers.get("User-Agent", "").startswith("Mozilla/") or any(mark in headers for mark in _MARKS)
+
+
+def _is_cross_site(headers: Mapping[str, str], host: str, names: frozenset[str], *, needs_proof: bool) -> bool:
+    """Whether a page of another site is behind this; what says nothing may be a typed address, which may do most."""
+    page = headers.get("Origin") or headers.get("Referer")
+    if "Origin" not in headers and (site := headers.get("Sec-Fetch-Site")):
+        return site == "cross-site"
+    if page is None:
+        return needs_proof
+    name = _host_name(page.partition("://")[2].partition("/")[0])
+    # A page on some other IP address may be anybody's.
     return not name or (name != host and not _is_loopback(name) and not _is_known(name, names))
 
 

@@ -61,14 +61,15 @@ def error_body(error: RequestError) -> bytes:
     """The OpenAI error envelope with llama-swap's ``src`` mark."""
     row = TABLE[error.reason]
     details = {"message": error.message, "type": row.error_type, "param": None, "code": row.code}
-    return json.dumps({"src": "llama-swap", "error": details}, ensure_ascii=False).encode()
+    return json.dumps({"src": "llama-swap", "error": details}, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def error_response(error: RequestError, *, accept: str = "") -> web.Response:
     """The answer to a request that ends in an error, in the form that ``Accept`` asks for."""
     row = TABLE[error.reason]
     if "text/plain" in accept:
-        response = web.Response(status=row.status, text=f"llama-swap: {error.message}\n")
+        text = f"llama-swap: {error.message}\n".encode("utf-8", "backslashreplace").decode()
+        response = web.Response(status=row.status, text=text)
     elif "text/html" in accept:
         response = web.Response(status=row.status, text=_page(row.status, error.message), content_type="text/html")
     else:
@@ -84,4 +85,5 @@ def error_response(error: RequestError, *, accept: str = "") -> web.Response:
 
 def _page(status: int, message: str) -> str:
     title = f"llama-swap: {status}"
-    return f"<!doctype html><title>{title}</title><h1>{title}</h1><p>{html.escape(message)}</p>\n"
+    text = html.escape(message.encode("utf-8", "backslashreplace").decode())
+    return f"<!doctype html><title>{title}</title><h1>{title}</h1><p>{text}</p>\n"

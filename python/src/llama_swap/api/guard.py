@@ -14,7 +14,7 @@ from llama_swap.api.errors import error_response
 from llama_swap.api.openai import QUERY_ROUTES
 from llama_swap.api.relay import raw_target
 from llama_swap.api.site import SITE, Site
-from llama_swap.api.visit import VISIT, Visit
+from llama_swap.api.visit import VISIT, Visit, visit_of
 from llama_swap.errors import Reason, RequestError
 from llama_swap.logs import RequestRecord, log_request
 
@@ -60,6 +60,7 @@ async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse
         _admit(request, request.app[SITE])
         return await handler(request)
     except RequestError as error:
+        visit_of(request).refusal = error
         return error_response(error, accept=request.headers.get("Accept", ""))
     except web.HTTPException as answer:
         return _plain_http(request, answer)
@@ -80,6 +81,7 @@ def _admit(request: web.Request, site: Site) -> None:
         known_names=site.known_names,
         allowed_hosts=site.config.allowed_hosts,
         changes_state=_changes_state(request) and not proven,
+        needs_proof=request.path == "/unload",  # llama-swap's GET that any <img> could make
     )
 
 
@@ -140,8 +142,18 @@ def _body_length(response: web.StreamResponse) -> int:
 
 
 def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
+    """Write the request's line and count it."""
     exchange, lease = visit.exchange, visit.lease
-    first = exchange.first_byte_at
+    first, outcome = exchange.first_byte_at, _outcome(visit, status)
+    total_seconds = time.monotonic() - visit.started_at
+    if visit.requested:
+        request.app[SITE].observation.metrics.observe_request(
+            visit.model,
+            outcome.partition(":")[0],
+            seconds=total_seconds,
+            queue_seconds=lease.queue_seconds if lease else None,
+            load_seconds=lease.load_seconds if lease else None,
+        )
     record = RequestRecord(
         client=request.remote or "-",
         method=request.method,
@@ -150,12 +162,22 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
         status=status,
         sent_bytes=length,
         user_agent=request.headers.get("User-Agent", ""),
-        total_ms=(time.monotonic() - visit.started_at) * 1000,
+        total_ms=total_seconds * 1000,
         model=visit.model or None,
         requested=visit.requested or None,
         queue_ms=lease.queue_seconds * 1000 if lease else None,
         load_ms=lease.load_seconds * 1000 if lease else None,
         first_byte_ms=(first - visit.started_at) * 1000 if first else None,
-        outcome="client_gone" if status == _CLIENT_CLOSED_REQUEST else str(exchange.outcome or "ok"),
+        outcome=outcome,
     )
     log_request(structlog.get_logger("request"), record)
+
+
+def _outcome(visit: Visit, status: int) -> str:
+    """How a request ended, in one word."""
+    if visit.exchange.outcome is not None:
+        return str(visit.exchange.outcome)
+    if status == _CLIENT_CLOSED_REQUEST:
+        return "client_gone"
+    refused = visit.refusal is not None or status >= 400  # noqa: PLR2004 - the first error status
+    return f"refused: {visit.refusal.reason}" if visit.refusal is not None else "refused" if refused else "ok"

@@ -89,7 +89,8 @@ async def infer(request: web.Request) -> web.StreamResponse:
         return await _infer_urlencoded(request, body)
     asked = read_model(body)
     visit.stream = asked.stream
-    destination = find_destination(site, asked.name, visit)
+    name = asked.name if body else request.query.get("model")
+    destination = find_destination(site, name, visit)
     return await _send(request, destination, apply_rules(body, body_rules(destination)))
 
 

@@ -106,7 +106,7 @@ async def _use(lease: Lease, request: web.Request, outgoing: Outgoing) -> web.St
         visit.on_serve()
     send = tunnel if wants_websocket(request) else forward
     try:
-        return await send(request, lease.instance.upstream, outgoing, visit.exchange)
+        return await send(request, lease.upstream, outgoing, visit.exchange)
     finally:
         lease.served = visit.exchange.status > 0 and visit.exchange.outcome is not Outcome.UPSTREAM_DIED
 
@@ -118,7 +118,7 @@ async def _join(request: web.Request, model: Model, outgoing: Outgoing) -> web.S
         rule = "with compat.ignoreWebsockets a WebSocket does not load it"
         raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; {rule}")
     instance = site.supervisor.instance_of(model.id)
-    assert instance is not None  # noqa: S101 - it is loaded
+    assert instance is not None and instance.upstream is not None  # noqa: S101, PT018 - it is loaded
     return await tunnel(request, instance.upstream, outgoing, visit.exchange)
 
 

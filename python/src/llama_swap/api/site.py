@@ -1,16 +1,19 @@
 """What the handlers share: made once by :mod:`llama_swap.app`, read by every module of this package."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from llama_swap.activity import Store
 from llama_swap.api.context import ContextLengths
+from llama_swap.api.events import EventFeed
 from llama_swap.api.metering import Metering
 from llama_swap.api.peer_servers import PeerServers
 from llama_swap.api.selectors import Turns
 from llama_swap.config import Config, Profile
 from llama_swap.logs import LogHub
+from llama_swap.metrics import Hardware, Metrics, PerformanceRing
 from llama_swap.supervisor import Supervisor
 
 
@@ -28,10 +31,23 @@ class ProfileSwitch:
     """Which profile is active; none is after a start or a reload."""
 
     active: str | None = None
+    on_change: Callable[[], None] | None = None
 
     def activate(self, name: str | None) -> None:
         """Switch to a profile, or to none."""
         self.active = name
+        if self.on_change is not None:
+            self.on_change()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is shown of the service to machines."""
+
+    metrics: Metrics
+    ring: PerformanceRing
+    hardware: Hardware
+    feed: EventFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,7 @@ class Site:
         peers: the servers of other people's models.
         store: rows of finished requests.
         metering: hears of every request to a model.
+        observation: metrics, samples of the machine, events.
         contexts: what upstreams said about their context length.
         turns: whose turn it is among equally busy targets of a selector.
     """
@@ -54,6 +71,7 @@ class Site:
     peers: PeerServers
     store: Store
     metering: Metering
+    observation: Observation
     contexts: ContextLengths = field(default_factory=ContextLengths)
     turns: Turns = field(default_factory=Turns)
     profile_switch: ProfileSwitch = field(default_factory=ProfileSwitch)
@@ -74,6 +92,9 @@ class Site:
         self.peers.configure(self.config.peers)
         self.metering.captures.resize(self.config.capture_buffer_bytes)
         self.profile_switch.activate(None)
+        self.observation.metrics.keep_models(self.config.models)
+        self.observation.feed.models_changed()
+        self.observation.feed.ui_changed()
 
 
 SITE = web.AppKey("site", Site)

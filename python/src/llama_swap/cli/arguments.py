@@ -77,6 +77,8 @@ def _define_serve(parser: argparse.ArgumentParser) -> None:
     add("--config", type=Path, metavar="FILE", help="the configuration")
     add("--config-dir", type=Path, metavar="DIR", help="a folder of configuration files, merged in order of name")
     add("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="where to listen (default: %(default)s)")
+    add("--tls-cert-file", type=Path, metavar="FILE", help="serve HTTPS with this certificate chain (PEM)")
+    add("--tls-key-file", type=Path, metavar="FILE", help="its private key (PEM)")
     watch = "reload when the configuration changes"
     add("--watch-config", nargs="?", type=_go_boolean, const=True, default=False, metavar="BOOL", help=watch)
     formats = ("auto", "human", "json", "logfmt")

@@ -29,6 +29,8 @@ def serve(arguments: argparse.Namespace) -> int:
             watch_config=arguments.watch_config,
             log_format=arguments.log_format,
             config_error_status=arguments.config_error_status,
+            tls_cert_file=arguments.tls_cert_file,
+            tls_key_file=arguments.tls_key_file,
         )
     )
 

@@ -18,6 +18,9 @@ def port_is_free(port: int) -> bool:
     Binding the wildcard addresses fails if anybody listens on the port, be it on a wildcard or on one address. It may
     also fail for connections in TIME_WAIT that a server left behind which, like llama.cpp's, sets SO_REUSEPORT and not
     SO_REUSEADDR; the next such server is not disturbed by them, so they are looked up and do not count.
+
+    Raises:
+        OSError: it cannot be found out (no descriptor is left).
     """
     if _can_bind(socket.AF_INET, "0.0.0.0", port) and _can_bind(socket.AF_INET6, "::", port):  # noqa: S104 - never listens
         return True
@@ -33,8 +36,11 @@ def _can_bind(family: socket.AddressFamily, address: str, port: int) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((address, port))
     except OSError as error:
-        # A machine without IPv6 has nobody who listens on it.
-        return family == socket.AF_INET6 and error.errno not in {errno.EADDRINUSE, errno.EACCES}
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            return False
+        if family == socket.AF_INET6 and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+            return True  # a machine without IPv6 has nobody who listens on it
+        raise  # out of descriptors, say: that tells nothing about the port
     return True
 
 
@@ -77,6 +83,15 @@ class PortBook:
         if known is not None and known[0] == start and known[1] not in self._reserved:
             return known[1]
         return self.reassign(model, start)
+
+    def claim(self, model: str, start: int) -> int:
+        """The model's port if nobody took it meanwhile, else another free one; to be asked right before a start.
+
+        Raises:
+            LookupError: no port from ``start`` on is free.
+        """
+        port = self.port_for(model, start)
+        return port if self._is_free(port) else self.reassign(model, start)
 
     def reassign(self, model: str, start: int) -> int:
         """Another free port for a model whose port somebody else took.

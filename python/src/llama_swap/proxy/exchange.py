@@ -85,7 +85,7 @@ class Exchange:
         status: the upstream's status; 0 while there is none.
         request_bytes: body bytes sent to the upstream.
         response_bytes: body bytes sent to the client as they are on the wire, chunk framing included.
-        upstream_sent_at: when the last byte of the request was handed to the kernel; None while there was no connection.
+        upstream_sent_at: when the last byte of the request was handed to the kernel; None without a connection.
         first_byte_at: when the answer's head was complete.
         finished_at: when nothing more will happen.
         outcome: None while it runs.

@@ -9,106 +9,19 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-from llama_swap.config import Config, Model, PortBook, port_is_free
-from llama_swap.errors import Reason, RequestError
-from llama_swap.process import ExitReport, LaunchFailed, LaunchSpec, NotReady
-from llama_swap.proxy.upstream import Upstream, UpstreamTimeouts
+from llama_swap.config import Config, PortBook, port_is_free
+from llama_swap.process import LaunchFailed, NotReady
+from llama_swap.proxy.upstream import Upstream
 from llama_swap.scheduler import commands, events
 from llama_swap.scheduler.machine import Scheduler
 from llama_swap.scheduler.snapshot import Snapshot, WaiterView
 from llama_swap.scheduler.story import StoryEntry
-
-OnOutput = Callable[[str, bytes], None]
-
-
-class RunningProcess(Protocol):
-    """What the supervisor needs of a child process (:class:`llama_swap.process.ChildProcess`)."""
-
-    @property
-    def pid(self) -> int:
-        """The process ID of the command itself."""
-
-    async def wait_ready(self) -> None:
-        """Return when the readiness probe succeeds; raises NotReady when it never can."""
-
-    async def wait_exit(self) -> ExitReport:
-        """Return when the process and everything it started are gone."""
-
-    def terminate(self) -> None:
-        """Ask it to end (``cmdStop`` or SIGTERM)."""
-
-    def kill(self) -> None:
-        """End it and everything it started at once."""
-
-
-class StartsProcesses(Protocol):
-    """What the supervisor needs of a launcher (:class:`llama_swap.process.Launcher`)."""
-
-    async def launch(self, spec: LaunchSpec, *, on_output: OnOutput) -> RunningProcess:
-        """Start the command; raises LaunchFailed."""
-
-
-class Observer(Protocol):
-    """Who is told what the supervisor does: the logs and the service manager's status line."""
-
-    def decided(self, command: commands.Command) -> None:
-        """One decision of the scheduler is about to be performed."""
-
-    def output(self, model: str, stream: str, line: bytes) -> None:
-        """A model's process wrote a line."""
-
-    def changed(self, snapshot: Snapshot) -> None:
-        """The set of instances or their phases changed."""
-
-    def beat(self) -> None:
-        """The supervisor's loop is alive."""
-
-
-@dataclass(slots=True, eq=False)
-class Instance:
-    """One run of a model's process: what the scheduler's instance ID stands for in this process."""
-
-    instance_id: int
-    model: Model
-    upstream: Upstream
-    started_at: float
-    process: RunningProcess | None = None
-    ready_at: float | None = None
-    stop_asked: bool = False
-    kill_asked: bool = False
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(slots=True, eq=False)
-class Lease:
-    """The right to use an instance, held until the body of the answer is done.
-
-    Attributes:
-        served: set by the holder once the upstream answered.
-        arrived_at, granted_at: monotonic seconds.
-    """
-
-    request_id: int
-    instance: Instance
-    arrived_at: float
-    granted_at: float
-    served: bool = False
-
-    @property
-    def load_seconds(self) -> float:
-        """How much of the wait was the model's own start."""
-        ready_at = self.instance.ready_at or self.granted_at
-        return max(0.0, min(ready_at, self.granted_at) - max(self.instance.started_at, self.arrived_at))
-
-    @property
-    def queue_seconds(self) -> float:
-        """How much of the wait was for other models to leave."""
-        return max(0.0, self.granted_at - self.arrived_at - self.load_seconds)
+from llama_swap.supervisor.instance import Instance, Lease
+from llama_swap.supervisor.ports import Observer, RunningProcess, StartsProcesses
+from llama_swap.supervisor.translate import launch_spec, local_port, refusal, upstream_timeouts
 
 
 class Supervisor:
@@ -156,6 +69,7 @@ class Supervisor:
         self._failed = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            self._observer.changed(self.snapshot())
             started.set()
             while True:
                 self._observer.beat()
@@ -223,7 +137,7 @@ class Supervisor:
             case commands.RejectRequest():
                 _, future = self._waiting.pop(command.request_id)
                 if not future.done():
-                    future.set_exception(_refusal(command))
+                    future.set_exception(refusal(command))
             case commands.StartProcess():
                 self._start(command, now)
             case commands.StopProcess():
@@ -233,26 +147,35 @@ class Supervisor:
 
     def _start(self, command: commands.StartProcess, now: float) -> None:
         assert self._tasks is not None  # noqa: S101 - events are told only after run() has started
-        model = self._model_on_a_free_port(command.model)
-        upstream = Upstream(model.proxy, _upstream_timeouts(model))
-        instance = Instance(command.instance_id, model, upstream, started_at=now)
+        instance = Instance(command.instance_id, self.config.models[command.model], started_at=now)
         self._instances[command.instance_id] = instance
         self._tasks.create_task(self._run_instance(instance), name=f"instance {command.instance_id}")
 
-    def _model_on_a_free_port(self, model_id: str) -> Model:
-        """The model as configured, moved to another port when somebody else took its own meanwhile."""
-        model = self.config.models[model_id]
-        if model.port is None:
-            return model
-        port = self._ports.port_for(model_id, self.config.start_port)
-        if not port_is_free(port):
-            port = self._ports.reassign(model_id, self.config.start_port)
-        return model if port == model.port else self.config.rebind(model_id, port)
+    def _prepare(self, instance: Instance) -> None:
+        """Find the model a port that is free now, and say where its upstream will be.
+
+        Raises:
+            LookupError: no port is free.
+        """
+        model = instance.model
+        if model.port is not None:
+            port = self._ports.claim(model.id, self.config.start_port)
+            if port != model.port:
+                instance.model = model = self.config.rebind(model.id, port)
+        elif (taken := local_port(model.proxy)) is not None and not port_is_free(taken):
+            text = f"somebody listens on port {taken} of its proxy already; requests may reach that process"
+            self._observer.noticed(model.id, text)
+        instance.upstream = Upstream(model.proxy, upstream_timeouts(model))
 
     def _stop(self, instance: Instance) -> None:
         instance.stop_asked = True
-        if instance.process is not None:
+        if instance.process is None:
+            return
+        try:
             instance.process.terminate()
+        except OSError:
+            # No descriptor or process to spare for the polite way.
+            instance.process.kill()
 
     def _kill(self, instance: Instance) -> None:
         instance.kill_asked = True
@@ -263,11 +186,13 @@ class Supervisor:
         """The whole life of one instance; ends in exactly one ProcessExited."""
         detail, tail = "", tuple[str, ...]()
         try:
+            self._prepare(instance)
             detail, tail = await self._launch_and_wait(instance)
-        except LaunchFailed as failure:
+        except (LaunchFailed, LookupError, OSError) as failure:
             detail = str(failure)
         finally:
-            instance.upstream.close()
+            if instance.upstream is not None:
+                instance.upstream.close()
             del self._instances[instance.instance_id]
             instance.gone.set()
         self._tell(events.ProcessExited(instance.instance_id, detail, tail))
@@ -278,7 +203,7 @@ class Supervisor:
         def on_output(stream: str, line: bytes) -> None:
             self._observer.output(instance.model.id, stream, line)
 
-        process = await self._launcher.launch(_launch_spec(instance.model, self._environment), on_output=on_output)
+        process = await self._launcher.launch(launch_spec(instance.model, self._environment), on_output=on_output)
         instance.process = process
         if instance.stop_asked:
             process.terminate()
@@ -341,6 +266,10 @@ class Supervisor:
     def apply(self, config: Config) -> None:
         """Put a new configuration in force: unchanged models keep running with their requests."""
         self.config = config
+        for instance in self._instances.values():
+            model = config.models.get(instance.model.id)
+            if model is not None and instance.upstream is not None:
+                instance.upstream.timeouts = upstream_timeouts(model)
         self._tell(events.ConfigChanged(config.scheduler))
 
     async def shutdown(self) -> None:
@@ -361,32 +290,10 @@ class Supervisor:
         """Every instance whose process is not gone."""
         return tuple(self._instances.values())
 
+    def pids(self) -> dict[str, int]:
+        """The process ID of every model that runs."""
+        return {i.model.id: i.process.pid for i in self._instances.values() if i.process is not None}
+
     def instance_of(self, model_id: str) -> Instance | None:
         """The living instance of a model, whatever its phase."""
         return next((i for i in self._instances.values() if i.model.id == model_id), None)
-
-
-def _refusal(command: commands.RejectRequest) -> RequestError:
-    reason = Reason(command.reason.value)
-    return RequestError(reason, command.message, retry_after_seconds=command.retry_after_seconds)
-
-
-def _upstream_timeouts(model: Model) -> UpstreamTimeouts:
-    return UpstreamTimeouts(
-        connect=model.timeouts.connect_seconds,
-        response_header=model.timeouts.response_header_seconds,
-        tls_handshake=model.timeouts.tls_handshake_seconds,
-    )
-
-
-def _launch_spec(model: Model, environment: Mapping[str, str]) -> LaunchSpec:
-    env: dict[str, Any] = {**environment, **dict(model.env)}
-    return LaunchSpec(
-        model=model.id,
-        argv=model.argv,
-        env=env,
-        stop_argv=model.stop_argv,
-        base_url=model.proxy,
-        check_endpoint=model.check_endpoint,
-        owned_port=model.port,
-    )

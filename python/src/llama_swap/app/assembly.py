@@ -1,0 +1,141 @@
+"""What one run of the service consists of, and how its parts hear of one another."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from llama_swap import BUILD_COMMIT, BUILD_DATE, __version__
+from llama_swap.activity import Captures, InflightTable, Limits, Recorder, Row, Store
+from llama_swap.api.browser import machine_names
+from llama_swap.api.events import EventFeed, Picture, model_rows
+from llama_swap.api.metering import Metering
+from llama_swap.api.metrics import count_answer
+from llama_swap.api.models import describe
+from llama_swap.api.openai import FORM_ROUTES, JSON_ROUTES, QUERY_ROUTES
+from llama_swap.api.peer_servers import PeerServers
+from llama_swap.api.site import Observation, ProfileSwitch, Site, Version
+from llama_swap.config import Config, PortBook
+from llama_swap.gpu import AllDevices, Amdgpu, DeviceWatch, Nvml
+from llama_swap.logs import LogHub
+from llama_swap.metrics import Hardware, HostReader, Metrics, PerformanceRing, Sampler, Sources
+from llama_swap.notify import Notifier
+from llama_swap.process import Launcher
+from llama_swap.process.procfs import children_of
+from llama_swap.reporter import Reporter
+from llama_swap.supervisor import Supervisor
+
+# Without a watchdog the loop still says that it lives, for the metrics.
+_BEAT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One run of the service, wired together and not started."""
+
+    site: Site
+    reporter: Reporter
+    sampler: Sampler
+
+
+@asynccontextmanager
+async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: PortBook) -> AsyncIterator[Parts]:
+    """Build everything; at the end the processes, the store and the device reader are closed, in this order."""
+    reporter = Reporter(hub, notifier, Metrics(config.models), configured=len(config.models))
+    devices = DeviceWatch(AllDevices(Nvml(), Amdgpu()))
+    store = await Store.open(config.store_path, limits(config))
+    try:
+        async with Launcher.open() as launcher:
+            supervisor = Supervisor(
+                config,
+                launcher=launcher,
+                ports=ports,
+                observer=reporter,
+                environment=os.environ,
+                beat_seconds=notifier.watchdog_interval_seconds() or _BEAT_SECONDS,
+            )
+            yield _connect(supervisor, hub, reporter, devices, store)
+    finally:
+        await store.close()
+        devices.close()
+
+
+def _connect(supervisor: Supervisor, hub: LogHub, reporter: Reporter, devices: DeviceWatch, store: Store) -> Parts:
+    """Let the parts hear of one another."""
+    config, metrics = supervisor.config, reporter.metrics
+    metering = _metering(supervisor, store)
+    switch = ProfileSwitch()
+    picture = Picture(
+        models=partial(_model_status, supervisor),
+        ui=lambda: {"activity": {"session_id": list(supervisor.config.session_id_headers)}},
+        profile=lambda: switch.active,
+    )
+    feed = EventFeed(hub, metering.table, picture)
+    reporter.on_change = feed.models_changed
+    switch.on_change = feed.profile_changed
+
+    def recorded(row: Row) -> None:
+        count_answer(metrics, row)
+        feed.recorded(row.id)
+
+    metering.recorder.subscribe(recorded)
+    ring = PerformanceRing(sampling_seconds(config))
+    sampler = Sampler(Sources(HostReader(), devices.read, supervisor.pids, _family), metrics, ring)
+    site = Site(
+        supervisor,
+        hub,
+        version=Version(__version__, BUILD_COMMIT, BUILD_DATE),
+        known_names=machine_names(),
+        peers=PeerServers(config.peers),
+        store=store,
+        metering=metering,
+        observation=Observation(metrics, ring, Hardware(__version__, devices.read), feed),
+        profile_switch=switch,
+    )
+    return Parts(site, reporter, sampler)
+
+
+def _metering(supervisor: Supervisor, store: Store) -> Metering:
+    def secrets() -> tuple[str, ...]:
+        return supervisor.config.api_keys
+
+    captures = Captures(supervisor.config.capture_buffer_bytes, secrets)
+    return Metering(
+        Recorder(store, captures),
+        InflightTable(secrets),
+        captures,
+        post_paths=frozenset((*JSON_ROUTES, *FORM_ROUTES)),
+        get_paths=frozenset(QUERY_ROUTES),
+    )
+
+
+def _model_status(supervisor: Supervisor) -> Sequence[dict[str, object]]:
+    config = supervisor.config
+    peers = {peer.id: [f"{peer.id}/{name}" for name in peer.models] for peer in config.peers.values()}
+    return model_rows(
+        config,
+        supervisor.snapshot(),
+        lambda model_id: describe(config.models[model_id], created=0, loaded=False),
+        peers,
+    )
+
+
+def _family(pid: int) -> list[int]:
+    """A process and everything below it."""
+    found = [pid]
+    for parent in found:
+        found.extend(children_of(parent))
+    return found
+
+
+def sampling_seconds(config: Config) -> float | None:
+    """How often the machine is looked at; None is never."""
+    return config.performance_every_seconds if config.performance_enabled else None
+
+
+def limits(config: Config) -> Limits:
+    """How many finished requests are remembered: by number in memory, as asked for in a file."""
+    if config.store_path is None:
+        return Limits(config.metrics_max_in_memory)
+    return Limits(config.store_max_rows or None, config.store_max_age_days or None)

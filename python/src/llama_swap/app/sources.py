@@ -1,0 +1,30 @@
+"""Where the configuration is read from."""
+
+import os
+from pathlib import Path
+
+from llama_swap.app.options import ServeOptions
+from llama_swap.config import Config, ConfigError, PortBook, config_sources, load_config
+from llama_swap.config.watch import content_digest
+
+
+class Sources:
+    """The files of the configuration; remembers the ports that models have been given, and what was loaded last."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self.ports = PortBook()
+        self.digest = ""
+
+    def files(self) -> tuple[Path, ...]:
+        """The files as they are now; none while the directory is missing."""
+        try:
+            return config_sources(self._options.config, self._options.config_dir)
+        except ConfigError:
+            return ()
+
+    def load(self) -> Config:
+        """Read and check everything; raises ConfigError."""
+        sources = config_sources(self._options.config, self._options.config_dir)
+        self.digest = content_digest(sources)
+        return load_config(sources, env=os.environ, ports=self.ports)

@@ -1,0 +1,56 @@
+"""One run of a model's process, and the right of a request to use it."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from llama_swap.config import Model
+from llama_swap.proxy.upstream import Upstream
+from llama_swap.supervisor.ports import RunningProcess
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """One run of a model's process: what the scheduler's instance ID stands for in this process."""
+
+    instance_id: int
+    model: Model
+    started_at: float
+    upstream: Upstream | None = None
+    process: RunningProcess | None = None
+    ready_at: float | None = None
+    stop_asked: bool = False
+    kill_asked: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """The right to use an instance, held until the body of the answer is done.
+
+    Attributes:
+        served: set by the holder once the upstream answered.
+        arrived_at, granted_at: monotonic seconds.
+    """
+
+    request_id: int
+    instance: Instance
+    arrived_at: float
+    granted_at: float
+    served: bool = False
+
+    @property
+    def upstream(self) -> Upstream:
+        """The HTTP server to use."""
+        assert self.instance.upstream is not None  # noqa: S101 - there is one long before an instance is ready
+        return self.instance.upstream
+
+    @property
+    def load_seconds(self) -> float:
+        """How much of the wait was the model's own start."""
+        ready_at = self.instance.ready_at or self.granted_at
+        return max(0.0, min(ready_at, self.granted_at) - max(self.instance.started_at, self.arrived_at))
+
+    @property
+    def queue_seconds(self) -> float:
+        """How much of the wait was for other models to leave."""
+        return max(0.0, self.granted_at - self.arrived_at - self.load_seconds)

@@ -1,0 +1,46 @@
+"""From the configuration's and the scheduler's words to those of processes, upstreams and errors."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from llama_swap.config import Model
+from llama_swap.errors import Reason, RequestError
+from llama_swap.process import LaunchSpec
+from llama_swap.proxy.upstream import UpstreamTimeouts
+from llama_swap.scheduler import commands
+
+
+def refusal(command: commands.RejectRequest) -> RequestError:
+    """The error that a refused request ends in."""
+    reason = Reason(command.reason.value)
+    return RequestError(reason, command.message, retry_after_seconds=command.retry_after_seconds)
+
+
+def local_port(url: str) -> int | None:
+    """The port of a URL on this machine; None for one elsewhere."""
+    parts = urlsplit(url)
+    return parts.port if parts.hostname in {"localhost", "127.0.0.1", "::1"} else None
+
+
+def upstream_timeouts(model: Model) -> UpstreamTimeouts:
+    """The configured limits; connections are kept shorter than llama-server keeps them, whatever is configured."""
+    shortest = UpstreamTimeouts().idle_conn
+    return UpstreamTimeouts(
+        idle_conn=min(model.timeouts.idle_conn_seconds or shortest, shortest),
+        connect=model.timeouts.connect_seconds,
+        response_header=model.timeouts.response_header_seconds,
+        tls_handshake=model.timeouts.tls_handshake_seconds,
+    )
+
+
+def launch_spec(model: Model, environment: Mapping[str, str]) -> LaunchSpec:
+    """How to start a model in an environment."""
+    return LaunchSpec(
+        model=model.id,
+        argv=model.argv,
+        env={**environment, **dict(model.env)},
+        stop_argv=model.stop_argv,
+        base_url=model.proxy,
+        check_endpoint=model.check_endpoint,
+        owned_port=model.port,
+    )
