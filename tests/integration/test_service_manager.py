@@ -64,7 +64,8 @@ def test_socket_activation(service, tmp_path):
     """A listening socket that was handed over is used instead of --listen."""
     service.write({"models": {}})
     code = (
-        "import os,socket,sys;s=socket.create_server(('127.0.0.1',int(sys.argv[1])));os.dup2(s.fileno(),3);os.set_inheritable(3,True);"
+        "import os,socket,sys;s=socket.create_server(('127.0.0.1',int(sys.argv[1])));"
+        "os.dup2(s.fileno(),3);os.set_inheritable(3,True);"
         "os.environ.update(LISTEN_PID=str(os.getpid()),LISTEN_FDS='1');os.execv(sys.argv[2],sys.argv[2:])"
     )
     command = [sys.executable, "-c", code, str(service.port), str(COMMAND)]
