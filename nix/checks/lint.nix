@@ -35,7 +35,7 @@ pkgs.runCommand "lint"
     cd source
     export HOME=$TMPDIR
     find . -name '*.nix' -print0 | xargs -0 nixfmt --check
-    statix check .
+    statix check --config nix/statix.toml .
     deadnix --fail .
     shellcheck --shell=bash nix/update-llama-cpp.sh
     ruff check --no-cache --config python/pyproject.toml python/src tests

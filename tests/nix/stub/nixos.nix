@@ -82,9 +82,11 @@ in
     services.xserver.videoDrivers = option (types.listOf types.str) [ ];
     users.users = option (types.attrsOf (types.attrsOf types.unspecified)) { };
     users.groups = option (types.attrsOf (types.attrsOf types.unspecified)) { };
-    systemd.services = option (types.attrsOf service) { };
-    systemd.sockets = option (types.attrsOf socket) { };
-    systemd.tmpfiles.rules = option (types.listOf types.str) [ ];
+    systemd = {
+      services = option (types.attrsOf service) { };
+      sockets = option (types.attrsOf socket) { };
+      tmpfiles.rules = option (types.listOf types.str) [ ];
+    };
     specialisation = option (types.attrsOf types.unspecified) { };
     virtualisation = option types.unspecified { };
 

@@ -175,27 +175,25 @@ let
     };
 
     # Shaped like nixpkgs' recipe as far as llama-cpp.nix looks at it.
-    llama-cpp = (
-      link "llama-cpp-9190" "llama-server" llamaServerProgram {
-        pname = "llama-cpp";
-        version = "9190";
-        nativeBuildInputs = map (pname: mkDerivation { name = "${pname}-1.0"; }) [
-          "cmake"
-          "nodejs-slim"
-          "npm-config-hook"
-          "ninja"
-        ];
-        cmakeFlags = [
-          "-DGGML_NATIVE:BOOL=FALSE"
-          "-DLLAMA_BUILD_NUMBER:STRING=9190"
-          "-DCMAKE_CUDA_ARCHITECTURES:STRING=75;80;86;89;90"
-          "-DGGML_CPU_ALL_VARIANTS:BOOL=TRUE"
-        ];
-        npmDepsHash = "sha256-WaEePrEZ7O/7deP2KJhe0AwiSKYA8HOqETmMHUkmBe0=";
-        npmRoot = "tools/server/webui";
-        meta.mainProgram = "llama-cli";
-      }
-    );
+    llama-cpp = link "llama-cpp-9190" "llama-server" llamaServerProgram {
+      pname = "llama-cpp";
+      version = "9190";
+      nativeBuildInputs = map (pname: mkDerivation { name = "${pname}-1.0"; }) [
+        "cmake"
+        "nodejs-slim"
+        "npm-config-hook"
+        "ninja"
+      ];
+      cmakeFlags = [
+        "-DGGML_NATIVE:BOOL=FALSE"
+        "-DLLAMA_BUILD_NUMBER:STRING=9190"
+        "-DCMAKE_CUDA_ARCHITECTURES:STRING=75;80;86;89;90"
+        "-DGGML_CPU_ALL_VARIANTS:BOOL=TRUE"
+      ];
+      npmDepsHash = "sha256-WaEePrEZ7O/7deP2KJhe0AwiSKYA8HOqETmMHUkmBe0=";
+      npmRoot = "tools/server/webui";
+      meta.mainProgram = "llama-cli";
+    };
     llama-swap = link "llama-swap-224" "llama-swap" "/bin/false" {
       meta.mainProgram = "llama-swap";
     };
