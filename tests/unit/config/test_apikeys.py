@@ -48,7 +48,7 @@ def test_relative_to_its_own_source(tmp_path, keys):
         ("{file: spaces}", "api key cannot contain spaces"),
         ("{credential: keys}", "CREDENTIALS_DIRECTORY is not set"),
         ("{credential: ../keys}", "the name of a credential has no `/`"),
-        ("{file: ''}", "`file` must not be empty"),
+        ("{file: ' '}", "`file` must not be empty"),
         ("{}", "either `file` or `credential`"),
         ("{file: keys, credential: keys}", "either `file` or `credential`"),
         ("{path: keys}", "either `file` or `credential`"),

@@ -9,7 +9,7 @@ models:
   b: {{{CMD}}}
 groups: {{g: {{swap: false, members: [a, b]}}}}
 """
-TWO_PEERS = "peers: {p: {proxy: 'http://p', models: [x, y]}, q: {proxy: 'http://q', models: [x]}}\n"
+TWO_PEERS = "peers: {q: {proxy: 'http://q', models: [x]}, p: {proxy: 'http://p', models: [x, y]}}\n"
 TOP = {"selectors": "sel: {strategy: pin, targets: [b]}", "profiles": "prof: {pins: {x: a}}"}
 
 
@@ -79,8 +79,8 @@ def test_what_was_meant(refused):
         ("w: [a, b]", "profiles.w", "the legacy list syntax is no longer supported"),
         ("w: {pins: {n: zz}}", "profiles.w.pins.n", 'references unknown model "zz"'),
         ("w: {pins: {n: x}}", "profiles.w.pins.n", 'references unknown model "x"'),
-        ("w: {pins: {'': a}}", 'profiles.w.pins.""', "must not be empty"),
-        ("'': {pins: {n: a}}", 'profiles.""', "not empty"),
+        ("w: {pins: {' ': a}}", 'profiles.w.pins." "', "must not be empty"),
+        ("' ': {pins: {n: a}}", 'profiles." "', "not empty"),
         ("w: {pins: {p/x: a}}", "profiles.w.pins.p/x", "conflicts with fully qualified peer model name"),
         ("w: {pin: {n: a}}", "profiles.w.pin", "unknown key `pin`"),
     ],
@@ -108,7 +108,7 @@ def test_targets_of_pins(load, target):
         ("r: {proxy: 'http://h', models: ['']}", "peers.r.models[0]", "not empty"),
         ("r: {proxy: 'h:80', models: [x]}", "peers.r.proxy", "invalid peer proxy URL: it must start with http"),
         ("r: {proxy: 'http://h', models: [x], apiKey: 'a b'}", "peers.r.apiKey", "api key cannot contain spaces"),
-        ("'': {proxy: 'http://h', models: [x]}", 'peers.""', "not empty"),
+        ("' ': {proxy: 'http://h', models: [x]}", 'peers." "', "not empty"),
         ("r: {proxy: 'http://h', models: [x], timeouts: {connect: -1}}", "peers.r.timeouts.connect", "at least 0"),
     ],
 )
