@@ -312,3 +312,38 @@ def test_an_interrupt_ends_quietly(service, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(Interrupted()))
     assert main(["logs", "-f"]) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_explain(service, capsys):
+    """What would be stopped, why, what is waited for and by which rule."""
+    answer = {
+        "requested": "fast",
+        "selector": "fast",
+        "model": "b",
+        "outcome": "waits",
+        "would_start": True,
+        "would_stop": [{"model": "a", "because": "a serves 2 requests"}],
+        "waits_for": "a serves 2 requests",
+        "position": 1,
+        "rule": {"kind": "matrix", "name": "day", "text": "a|b", "cost": 3},
+        "refusal": None,
+    }
+    service.answer("GET /api/explain/fast", answer)
+    assert main(["explain", "fast"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "selector fast stands for b",
+        "b has to wait",
+        "  stops a: a serves 2 requests",
+        "  waits for: a serves 2 requests (position 1)",
+        "  by the rule of matrix day: a|b, cost 3",
+    ]
+
+
+def test_explain_a_refusal(service, capsys):
+    """A request that would be refused says how."""
+    refusal = {"reason": "backing_off", "message": "it failed"}
+    answer = {"selector": None, "model": "a", "outcome": "refused", "would_stop": [], "waits_for": "", "rule": None}
+    service.answer("GET /api/explain/a", {**answer, "refusal": refusal})
+    assert main(["explain", "a"]) == 0
+    assert "backing_off: it failed" in capsys.readouterr().out

@@ -7,6 +7,7 @@ from llama_swap.api import (
     captures,
     control,
     events,
+    explain,
     inflight,
     logs,
     metrics,
@@ -32,6 +33,7 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(openai.routes())
     application.add_routes(models.routes())
     application.add_routes(control.routes())
+    application.add_routes(explain.routes())
     application.add_routes(profiles.routes())
     application.add_routes(logs.routes(site.hub, lambda name: name in site.config.models))
     application.add_routes(activity.routes(site.store, site.metering.captures))

@@ -150,6 +150,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _define_explain(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.add_argument("model", metavar="MODEL", help="name of a model, an alias or a selector")
+    parser.set_defaults(run=remote.explain)
+
+
 _COMMANDS: Final[Mapping[str, tuple[str, _Define]]] = MappingProxyType(
     {
         "serve": ("serve; a configuration that cannot be used exits with 78", _define_serve),
@@ -159,6 +165,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Define]]] = MappingProxyType(
         "load": ("load a model and wait until it is ready", _define_load),
         "unload": ("unload a model, or all", _define_unload),
         "logs": ("show the log of the service or of a model", _define_logs),
+        "explain": ("say what a request for a model would stop and wait for", _define_explain),
         "story": ("show what happened to a model and why", _define_story),
     }
 )

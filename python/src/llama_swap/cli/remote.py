@@ -1,16 +1,24 @@
-"""Commands that talk to a running service: ps, load, unload, logs, story."""
+"""Commands that talk to a running service: ps, load, unload, logs, story, explain."""
 
 import argparse
 import http.client
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llama_swap.cli.client import ClientError, Service, path_of
 from llama_swap.cli.text import duration, printable, table
 
 _CHUNK_BYTES: Final = 64 * 1024
+_OUTCOMES: Final = {
+    "served": "{model} is ready and serves at once",
+    "starts": "{model} starts at once",
+    "evicts": "{model} starts as soon as others are stopped",
+    "waits": "{model} has to wait",
+    "refused": "a request for {model} is refused",
+    "peer": "{model} is served by a peer",
+}
 _PS_TITLES: Final = ("MODEL", "STATE", "FOR", "IN SERVICE", "WAITING", "UNLOADS IN", "PORT", "PID", "REASON")
 
 
@@ -67,6 +75,30 @@ def story(arguments: argparse.Namespace) -> int:
     rows = [(f"{entry['at_seconds'] - first:+.3f}", str(entry["kind"]), str(entry["text"])) for entry in entries]
     sys.stdout.write(table(("SECONDS", "KIND", "WHAT"), rows))
     return 0
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Say what a request for a model would lead to now."""
+    answer = Service.at(arguments.url).get(path_of("api", "explain", arguments.model))
+    for line in _explained(answer):
+        _say(line)
+    return 0
+
+
+def _explained(answer: Mapping[str, Any]) -> Iterator[str]:
+    model = answer["model"]
+    if answer["selector"]:
+        yield f"selector {answer['selector']} stands for {model}"
+    yield _OUTCOMES[answer["outcome"]].format(model=model)
+    for victim in answer["would_stop"]:
+        yield f"  stops {victim['model']}: {victim['because']}"
+    if answer["waits_for"]:
+        yield f"  waits for: {answer['waits_for']} (position {answer['position']})"
+    if rule := answer["rule"]:
+        cost = f", cost {rule['cost']}" if rule["cost"] is not None else ""
+        yield f"  by the rule of {rule['kind']} {rule['name'] or '(none: it runs alone)'}: {rule['text']}{cost}"
+    if answer["refusal"]:
+        yield f"  {answer['refusal']['reason']}: {answer['refusal']['message']}"
 
 
 def _ps_row(model: Mapping[str, Any]) -> tuple[str, ...]:

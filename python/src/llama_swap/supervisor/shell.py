@@ -16,6 +16,7 @@ from llama_swap.config import Config, PortBook, port_is_free
 from llama_swap.process import LaunchFailed, NotReady
 from llama_swap.proxy.upstream import Upstream
 from llama_swap.scheduler import commands, events
+from llama_swap.scheduler.explain import Explanation
 from llama_swap.scheduler.machine import Scheduler
 from llama_swap.scheduler.snapshot import Snapshot, WaiterView
 from llama_swap.scheduler.story import StoryEntry
@@ -281,6 +282,10 @@ class Supervisor:
     def snapshot(self) -> Snapshot:
         """What runs, what waits and why."""
         return self._scheduler.snapshot(now=time.monotonic())
+
+    def explain(self, model_id: str) -> Explanation:
+        """What a request for a model would lead to, without doing it."""
+        return self._scheduler.explain(model_id, now=time.monotonic())
 
     def story(self, model_id: str) -> list[StoryEntry]:
         """The last events and decisions about a model, oldest first."""

@@ -1,0 +1,149 @@
+"""Profiles, selectors and peers through the real command, and what explain says of them."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from llama_swap.cli import main
+
+
+@pytest.fixture
+def peer(service, free_port):
+    """Another server with a model, and its port."""
+    port = free_port()
+    fake = __file__.replace("test_names.py", "fake_server.py")
+    process = subprocess.Popen([sys.executable, "-S", fake, "--port", str(port), "--name", "peer"])
+    service.wait_until(lambda: _listens(port))
+    yield port
+    process.kill()
+    process.wait()
+
+
+def _listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+        return True
+    return False
+
+
+def headers(echo):
+    """Header names in lower case -> values of what arrived."""
+    return {name.lower(): value for name, value in echo["headers"]}
+
+
+def test_our_key_never_reaches_a_peer(service, peer):
+    """With keys configured here and none for the peer, the caller's key stays here; so do address and cookies."""
+    service.write(
+        {"apiKeys": ["sk-ours"], "models": {}, "peers": {"far": {"proxy": f"http://127.0.0.1:{peer}", "models": ["x"]}}}
+    )
+    service.start()
+    mine = {"Authorization": "Bearer sk-ours", "Cookie": "a=b", "X-Forwarded-For": "10.0.0.1"}
+    arrived = headers(service.echo("far/x", headers=mine))
+    assert not {"authorization", "x-api-key", "cookie", "x-forwarded-for"} & set(arrived)
+    assert arrived["host"] == f"127.0.0.1:{peer}"
+
+
+def test_peer_filters_and_names(service, peer):
+    """Filters of the peer apply, its own name of the model goes to it."""
+    far = {
+        "proxy": f"http://127.0.0.1:{peer}",
+        "models": ["x"],
+        "filters": {"setParams": {"t": 1}, "stripParams": "top_p"},
+    }
+    service.write({"models": {}, "peers": {"far": far}})
+    service.start()
+    body = json.loads(service.echo("far/x", top_p=1)["body"])
+    assert (body["model"], body["t"], "top_p" in body) == ("x", 1, False)
+
+
+def test_dead_peer_fails_fast_the_second_time(service, free_port):
+    """The first failure is remembered; the error says when the next try is."""
+    service.write({"models": {}, "peers": {"far": {"proxy": f"http://127.0.0.1:{free_port()}", "models": ["x"]}}})
+    service.start()
+    assert service.chat("far/x").status_code == 502
+    second = service.chat("far/x")
+    assert second.status_code == 502
+    assert "next try" in second.json()["error"]["message"]
+    assert second.headers["Retry-After"]
+
+
+def test_pin_to_a_selector_and_what_is_recorded(service):
+    """A profile's pin may lead to a selector; the row names the model and the selector."""
+    service.write(
+        {
+            "models": {"a": service.model(), "b": service.model()},
+            "selectors": {"any": {"strategy": "warm", "targets": ["b", "a"]}},
+            "profiles": {"p": {"pins": {"chat": "any", "off": None}}},
+        }
+    )
+    service.start()
+    assert service.http.put("/api/profiles/active", json={"name": "p"}).status_code == 200
+    echo = service.echo("chat")
+    assert (echo["name"], json.loads(echo["body"])["model"]) == ("b", "b")
+    assert service.chat("off").status_code == 404
+    row = service.http.get("/api/metrics/activity").json()["data"][0]
+    assert (row["model"], row["requested_model"], row["metadata"]["selector"]) == ("b", "chat", "any")
+
+
+def test_selector_is_no_upstream_path(service):
+    """``/upstream`` wants one server, not a choice."""
+    service.write({"models": {"a": service.model()}, "selectors": {"any": {"strategy": "pin", "targets": ["a"]}}})
+    service.start()
+    assert service.http.get("/upstream/any/x").status_code == 404
+
+
+def test_comfyui_starts_only_by_its_front_page(service):
+    """Assets of a page left open must not load the model."""
+    service.write({"models": {"comfyui_auto": service.model()}})
+    service.start()
+    assert service.http.get("/comfyui").headers["Location"] == "/comfyui/"
+    assert service.http.get("/comfyui/x").status_code == 409
+    assert service.journal("start") == []
+    assert service.http.get("/comfyui/").json()["echo"]["path"] == "/"
+    assert service.http.get("/comfyui/x%2Fy").json()["echo"]["path"] == "/x%2Fy"
+
+
+def test_explain_says_it_without_doing_it(service, capsys, monkeypatch):
+    """What would be stopped, why and by which rule; nothing happens."""
+    service.write({"models": {"a": service.model(), "b": service.model(aliases=["bee"])}})
+    service.start()
+    service.echo("a")
+    answer = service.http.get("/api/explain/bee").json()
+    assert (answer["model"], answer["outcome"]) == ("b", "evicts")
+    assert [victim["model"] for victim in answer["would_stop"]] == ["a"]
+    assert answer["rule"]["kind"] == "group"
+    assert service.states() == {"a": "ready"}
+    assert service.http.get("/api/explain/zz").status_code == 404
+    monkeypatch.setenv("LLAMA_SWAP_URL", f"http://127.0.0.1:{service.port}")
+    assert main(["explain", "b"]) == 0
+    assert "stops a" in capsys.readouterr().out
+
+
+def test_cancel_of_a_request_in_flight(service):
+    """An operator can end a request; its client gets an error, its upstream loses the connection."""
+    service.write({"models": {"a": service.model()}})
+    service.start()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(service.chat, "a", fake={"delay": 20})
+        service.wait_until(lambda: service.journal("request"))
+        (entry,) = service.http.get("/api/inflight").json()["requests"]
+        assert service.http.post(f"/api/inflight/{entry['id']}/cancel").json() == {"msg": "ok"}
+        assert answer.result().status_code == 503
+    service.wait_until(lambda: service.journal("gone"))
+    assert service.http.post("/api/inflight/nothing/cancel").status_code == 404
+
+
+def test_metrics_tell_what_happened(service):
+    """Requests, starts and evictions of models are counted, and the heartbeat is young."""
+    service.write({"models": {"a": service.model(), "b": service.model()}})
+    service.start()
+    service.echo("a")
+    service.echo("b")
+    text = service.http.get("/metrics").text
+    assert 'llamaswap_requests_total{model="a",outcome="ok"} 1' in text
+    assert [line for line in text.splitlines() if line.startswith("llamaswap_evictions_total") and 'model="a"' in line]
+    assert [line for line in text.splitlines() if line.startswith("llamaswap_scheduler_heartbeat")]
