@@ -10,9 +10,10 @@ from llama_swap.api import build_application
 from llama_swap.config import ConfigError, PortBook, load_config
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "llama-swap.md").read_text()
 KEYS, ROUTES = (
     [row.split(" | ") for row in part.split("\n") if row.startswith("| `")]
-    for part in re.split(r"^## (?:Keys|Routes)$", (ROOT / "docs" / "llama-swap.md").read_text(), flags=re.MULTILINE)[1:]
+    for part in re.split(r"^## (?:Keys|Routes)$", PAGE, flags=re.MULTILINE)[1:]
 )
 VERDICTS = {"same", "better", "different"}
 CMD = "cmd: 'srv ${PORT}'"
@@ -147,6 +148,14 @@ def test_every_route_is_served():
     """Each route that the page names is one of the service."""
     ours = set(served())
     assert {words for words in names_of(ROUTES) if route_of(words) not in ours} == set()
+
+
+def test_every_route_of_ours_is_named():
+    """The page has no route less than the service, those included that llama-swap lacks."""
+    only_here = re.findall(r"`([A-Z]+ /[^`]*)`", PAGE[PAGE.index("\nOnly here: ") :])
+    named = {route_of(words) for words in (*names_of(ROUTES), *only_here)}
+    # aiohttp adds HEAD to every GET.
+    assert {route for route in served() if not route.startswith("HEAD ")} == named
 
 
 def test_every_route_is_judged():

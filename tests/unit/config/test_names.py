@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_swap.config.names import NamedModel, accepted_names, did_you_mean, nearest_name
+from llama_swap.config.names import NamedModel, accepted_names, did_you_mean, nearest_name, suggest
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,19 @@ from llama_swap.config.names import NamedModel, accepted_names, did_you_mean, ne
 def test_nearest_name(name, near):
     """The most alike known name is found, whatever the case; one that is not alike is not."""
     assert nearest_name(name, ["model", "globalTTL", "other"]) == near
+
+
+@pytest.mark.parametrize(
+    ("count", "tail"),
+    [(0, "none"), (2, "m00, m01"), (12, ", m11"), (13, ", m11 and 1 more"), (99, ", m11 and 87 more")],
+)
+def test_suggest(count, tail):
+    """The first dozen of the known names is listed where none is alike."""
+    known = [f"m{number:02}" for number in range(count)]
+    text = suggest("something else", reversed(known))
+    assert text.startswith("known: ")
+    assert text.endswith(tail)
+    assert suggest("m0x", known) == (f'did you mean "{nearest_name("m0x", known)}"?' if count else "known: none")
 
 
 def test_did_you_mean():
