@@ -1,4 +1,4 @@
-# make demo | test | test-fast | lint | format | docs | conformance | bench | clean
+# make demo | test | test-fast | test-vm | lint | format | docs | conformance | bench | clean
 #
 # Needs python3 (3.11 or later) with venv, and make; everything else goes into .venv.
 # Another interpreter: make PYTHON=python3.13 test
@@ -7,7 +7,6 @@ PYTHON ?= python3
 LISTEN ?= 127.0.0.1:9292
 BIN := .venv/bin
 RUFF_PATHS := python/src tests bench
-LATER := tests/conformance_later.txt
 
 # Test files share no state, but the tests of one file may share a running service.
 PYTEST := $(BIN)/python -m pytest
@@ -40,9 +39,10 @@ docs: .venv/.installed-dev
 # Black-box checks of a llama-swap compatible server, kept outside this repository: make conformance SUITE=FOLDER
 conformance: .venv/.installed-dev
 	@test -n "$(SUITE)" || { echo "make conformance SUITE=FOLDER"; exit 2; }
-	later=$$(sed -e 's/#.*//' -e '/^ *$$/d' -e 's/^ */--deselect=/' $(LATER)); root=$$PWD; cd "$(SUITE)" && \
-	PYTHONDONTWRITEBYTECODE=1 "$$root/$(BIN)/python" -m pytest -p no:cacheprovider -n 2 \
-	  --binary="$$root/$(BIN)/llama-swap" $$later .
+	root=$$PWD; cd "$(SUITE)" && PYTHONDONTWRITEBYTECODE=1 "$$root/$(BIN)/python" -m pytest -p no:cacheprovider -n 2 \
+	  --binary="$$root/$(BIN)/llama-swap" .
+
+include tests/nixos/vm.mk
 
 bench: .venv/.installed-dev
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
