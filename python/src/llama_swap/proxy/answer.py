@@ -1,5 +1,6 @@
 """The head of an upstream's answer, and how its body is delimited (RFC 9112 §6.3)."""
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from time import time
@@ -12,6 +13,7 @@ MAX_HEAD_BYTES = 64 * 1024
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _SWITCHING = 101
+_REASON = re.compile(rb"[\t -~\x80-\xff]*")
 
 
 class BadAnswerError(Exception):
@@ -69,8 +71,17 @@ class AnswerHead:
         self.left = 0
         self.last_read = b""
         self.parser = httptools.HttpResponseParser(self)
-        self._parse(head)
-        self.framing = self._framing(method, head)
+        try:
+            self._parse(head)
+            self.framing = self._framing(method, head)
+        except BadAnswerError:
+            self.dispose()
+            raise
+
+    def dispose(self) -> None:
+        """Give up the parser: it and the head refer to each other, which would leave all they hold to the collector."""
+        self.parser = None  # type: ignore[assignment] # nothing reads it after the end
+        self.on_body = _ignore
 
     def _parse(self, head: bytes) -> None:
         try:
@@ -81,9 +92,20 @@ class AnswerHead:
             raise BadAnswerError(f"the answer's head is malformed: {error}") from error
         if not self.status:
             raise BadAnswerError("the answer's head does not end where it should")
+        if not _REASON.fullmatch(self.reason):
+            self.reason = b""  # control characters, which llhttp lets pass; nobody needs the phrase (RFC 9112 §4)
+
+    def on_message_begin(self) -> None:
+        """A message begins; a second one was sent unasked, and the parser must stop at its first byte.
+
+        Raises:
+            BadAnswerError: seen by the caller of the parser as an ``HttpParserError``.
+        """
+        if self.complete:
+            raise BadAnswerError("bytes follow the end of the message")
 
     def on_status(self, status: bytes) -> None:
-        """A piece of the reason phrase; llhttp allows no control characters in it."""
+        """A piece of the reason phrase."""
         if not self.status:
             self.reason += status
 
@@ -124,6 +146,33 @@ class AnswerHead:
             self.left = int(lengths[0])
             return Framing.LENGTH
         return Framing.UNTIL_CLOSE
+
+
+def _ignore(_piece: bytes) -> None:
+    """Takes pieces of a body that nobody wants any more."""
+
+
+def blank_surplus(last_read: bytes, data: bytes) -> int | None:
+    """How many bytes of blank lines follow a chunked message that ended within ``data``.
+
+    llhttp skips blank lines between messages, so it does not report them; but a chunked message ends with exactly two
+    CRLFs, the first of which follows something else.
+
+    Args:
+        last_read: the read before it.
+        data: the read that completed the message, without a second one in it.
+
+    Returns:
+        None where it cannot be told (the end came in tiny pieces).
+    """
+    if data in {b"\n", b"\r\n"}:
+        return 0
+    content = data.rstrip(b"\r\n")
+    run = len(data) - len(content)
+    if not content:
+        content = last_read.rstrip(b"\r\n")
+        run += len(last_read) - len(content)
+    return max(0, run - 4) if content else None
 
 
 def client_head(head: AnswerHead, *, added: Sequence[tuple[str, str]], modern: bool, closes: bool) -> bytes:

@@ -1,8 +1,10 @@
 """One connection to an upstream: bytes in, bytes out, and whether it can take more."""
 
 import asyncio
-from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SLICE_BYTES = 256 * 1024
 
@@ -11,9 +13,10 @@ class UpstreamConnection(asyncio.Protocol):
     """The protocol of one connection; who uses it sets the two callbacks.
 
     Attributes:
-        on_data: gets each read as it comes. An idle connection that speaks is closed: no answer may be attributed to
-            a request that did not cause it.
-        on_lost: told once when the connection is over.
+        on_data: gets each read as it comes. A connection without it that speaks is closed: no answer may be attributed
+            to a request that did not cause it.
+        on_lost: told once when the connection is over. It and ``on_data`` are forgotten then: they refer to what uses
+            this connection, which would keep the request's body in memory until the collector comes.
         on_writable: called once when the upstream has caught up (where nobody awaits :meth:`wait_writable`).
         reused: it has served a request before, so it may have been closed by the upstream just now.
         idle_since: loop time of its last release.
@@ -27,20 +30,14 @@ class UpstreamConnection(asyncio.Protocol):
         self.on_writable: Callable[[], None] | None = None
         self.reused = False
         self.idle_since = 0.0
-        self.on_data: Callable[[bytes], None] = self._unexpected
-        self.on_lost: Callable[[Exception | None], None] = self._ignore_loss
+        self.on_data: Callable[[bytes], None] | None = None
+        self.on_lost: Callable[[Exception | None], None] | None = None
 
-    def _unexpected(self, _data: bytes) -> None:
-        self.abort()
-
-    def _ignore_loss(self, _error: Exception | None) -> None:
-        pass
-
-    def rest(self, on_lost: Callable[[Exception | None], None]) -> None:
+    def detach(self) -> None:
         """Take no more part in an exchange."""
-        self.reused = True
-        self.on_data = self._unexpected
-        self.on_lost = on_lost
+        self.on_data = None
+        self.on_lost = None
+        self.on_writable = None
 
     @property
     def is_usable(self) -> bool:
@@ -54,12 +51,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
-        self.on_data(data)
+        on_data = self.on_data
+        if on_data is None:
+            self.abort()
+        else:
+            on_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
         self.resume_writing()
-        self.on_lost(exc)
+        on_lost = self.on_lost
+        self.detach()
+        self._transport = None
+        if on_lost is not None:
+            on_lost(exc)
 
     def pause_writing(self) -> None:
         """Part of asyncio.Protocol: the upstream reads more slowly than we write."""

@@ -15,7 +15,7 @@ from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing
 from llama_swap.proxy.headers import request_headers, request_line, serialize
 from llama_swap.proxy.relay import Ending, Relay
-from llama_swap.proxy.truncation import end_cut_short, error_event
+from llama_swap.proxy.truncation import end_cut_short, error_event, reset, send_last_event
 from llama_swap.proxy.upstream import Upstream
 
 __all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
@@ -60,6 +60,7 @@ async def forward(
             INVALID_REQUEST where the request cannot be written without ambiguity.
     """
     head = _request_head(request, upstream, outgoing)
+    relay: Relay | None = None
     try:
         relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=True)
         if relay is None:
@@ -75,6 +76,8 @@ async def forward(
         exchange.outcome = Outcome.CLIENT_GONE if _has_left(request) else Outcome.CANCELLED
         raise
     finally:
+        if relay is not None:
+            relay.dispose()
         exchange.finished_at = monotonic()
 
 
@@ -127,13 +130,41 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
         sent = await _send(connection, relay, head, outgoing, exchange)
         await _follow(request, upstream, relay)
         relay.reusable = relay.reusable and sent
+    except BaseException as error:
+        if relay is not None:
+            if isinstance(error, asyncio.CancelledError):
+                _cut_off(request, relay, outgoing, str(error) or "the request was cancelled")
+            relay.dispose()
+        raise
     finally:
-        if relay is not None and relay.ending is Ending.COMPLETE and relay.reusable:
-            upstream.release(connection)
-        else:
-            connection.abort()
+        _hand_back(upstream, connection, relay)
     stale = relay.ending is Ending.NO_ANSWER and connection.reused and not relay.heard
-    return None if stale and pooled and _is_replayable(outgoing.body) else relay
+    if stale and pooled and _is_replayable(outgoing.body):
+        relay.dispose()
+        return None
+    return relay
+
+
+def _hand_back(upstream: Upstream, connection: UpstreamConnection, relay: Relay | None) -> None:
+    if relay is not None and relay.ending is Ending.COMPLETE and relay.reusable:
+        upstream.release(connection)
+    else:
+        connection.abort()
+        connection.detach()
+
+
+def _cut_off(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, why: str) -> None:
+    """We end an answer ourselves (shutdown, an operator): tell a client that still listens, where the framing allows.
+
+    The caller's handler is being cancelled, and aiohttp closes the connection after that.
+    """
+    if relay.ending is not None or relay.head is None or _has_left(request):
+        return
+    event = error_event(f"model {outgoing.model!r}: {why}", code="request_cancelled")
+    if outgoing.early is not None:
+        outgoing.early.send(event)
+    elif not send_last_event(request, relay.head, event, relay.tail.pieces) and request.transport is not None:
+        reset(request.transport)
 
 
 async def forward_on(  # noqa: PLR0913 - as above
@@ -150,11 +181,15 @@ async def forward_on(  # noqa: PLR0913 - as above
     (aiohttp before 3.13 reads no further request on a connection that has asked for an upgrade.)
     """
     relay = Relay(request, connection, outgoing, exchange)
-    relay.closes = True
-    connection.on_data(received)
-    connection.resume_reading()
-    await _follow(request, upstream, relay)
-    return _conclude(request, relay, outgoing, exchange)
+    try:
+        relay.closes = True
+        connection.data_received(received)
+        connection.resume_reading()
+        await _follow(request, upstream, relay)
+        return _conclude(request, relay, outgoing, exchange)
+    finally:
+        connection.detach()
+        relay.dispose()
 
 
 def _is_replayable(body: bytes | BodySource | None) -> bool:
@@ -186,7 +221,7 @@ async def _send_source(connection: UpstreamConnection, relay: Relay, body: BodyS
     exchange.request_bytes = 0
     chunked = body.length_bytes is None
     try:
-        async with relay.while_running():
+        async with relay.progress.while_running():
             async for piece in body.chunks():
                 if piece:
                     connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
@@ -222,7 +257,7 @@ async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) ->
 
 
 def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:
-    exchange.tail = relay.tail()
+    exchange.tail = relay.tail.joined()
     exchange.detail = relay.detail
     message = f"model {outgoing.model!r}: {relay.detail}"
     head = relay.head
@@ -234,16 +269,14 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
         return _conclude_early(relay, outgoing.early, exchange, message)
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
-        end_cut_short(request, head, message, relay.pieces)
+        end_cut_short(request, head, message, relay.tail.pieces)
         relay.closes = True
     elif relay.ending is Ending.CLIENT_GONE:
         exchange.outcome = Outcome.CLIENT_GONE
         relay.closes = True
     else:
         exchange.outcome = Outcome.OK
-    response = RelayedResponse(head.status, closes=relay.closes)
-    relay.dispose()
-    return response
+    return RelayedResponse(head.status, closes=relay.closes)
 
 
 def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, message: str) -> web.StreamResponse:
@@ -259,5 +292,4 @@ def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, messag
     else:
         exchange.outcome = Outcome.CLIENT_GONE
         closes = True
-    relay.dispose()
     return RelayedResponse(200, closes=closes)

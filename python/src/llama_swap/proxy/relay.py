@@ -8,22 +8,24 @@ cannot be delimited for the client ends with its connection.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from time import monotonic
 
 import httptools
 from aiohttp import HttpVersion11, web
 
-from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError, Framing, client_head
+from llama_swap.proxy.answer import AnswerHead, BadAnswerError, Framing, blank_surplus, client_head
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import TAIL_BYTES, Exchange, Outgoing
+from llama_swap.proxy.heads import HeadReader
+from llama_swap.proxy.progress import Progress
+from llama_swap.proxy.tail import BodyTail
 
-_TAIL_PIECES = 64
+HEAD_SECONDS = 30.0
+"""A head that has begun must be complete after this; how long the upstream thinks before is ``response_header``."""
+
 _RECHECK_SECONDS = 0.02
-_HEAD_END = b"\r\n\r\n"
 
 
 class Ending(StrEnum):
@@ -44,7 +46,8 @@ class Relay:
         detail: what went wrong.
         head: the answer's head, once there is one.
         heard: the upstream has sent at least one byte.
-        pieces: the end of the body without framing, as it came.
+        progress: tells the coroutine in charge.
+        tail: the end of the body.
         paused: the client does not keep up; :meth:`resume` when it has.
         closes: the client's connection must end with this answer.
         reusable: the upstream's connection may serve another request.
@@ -55,13 +58,12 @@ class Relay:
         "_client",
         "_connection",
         "_exchange",
+        "_head_deadline",
+        "_heads",
         "_modern",
         "_outgoing",
-        "_pending",
         "_protocol",
         "_request",
-        "_upload",
-        "_wake",
         "_write",
         "chunked_here",
         "closes",
@@ -70,8 +72,9 @@ class Relay:
         "head",
         "heard",
         "paused",
-        "pieces",
+        "progress",
         "reusable",
+        "tail",
     )
 
     def __init__(
@@ -88,19 +91,17 @@ class Relay:
         self._connection = connection
         self._outgoing = outgoing
         self._exchange = exchange
-        self._pending = b""
-        self.pieces: deque[bytes] = deque(maxlen=_TAIL_PIECES)
-        self._upload: asyncio.Timeout | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._heads = HeadReader(outgoing.method)
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self.progress = Progress()
+        self.tail = BodyTail(exchange.on_piece)
         self._write: Callable[[bytes], object] = client.write
         self.ending: Ending | None = None
         self.detail = ""
         self.head: AnswerHead | None = None
-        self.heard = False
-        self.paused = False
+        self.heard = self.paused = False
         self.closes = not request.keep_alive
-        self.reusable = False
-        self.chunked_here = False
+        self.reusable = self.chunked_here = False
         connection.on_data = self._read_head
         connection.on_lost = self._lost
 
@@ -109,22 +110,7 @@ class Relay:
     async def wait(self) -> None:
         """Return when the relay has ended or is paused."""
         if self.ending is None and not self.paused:
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-
-    @asynccontextmanager
-    async def while_running(self) -> AsyncIterator[None]:
-        """Leave the block early when the relay ends: an answer may come before the request was sent whole."""
-        try:
-            async with asyncio.timeout(None) as self._upload:
-                if self.ending is not None:
-                    self._upload.reschedule(0)
-                yield
-        except TimeoutError:
-            if self.ending is None:
-                raise
-        finally:
-            self._upload = None
+            await self.progress.wait()
 
     def resume(self) -> None:
         """The client has taken what was buffered for it."""
@@ -141,48 +127,44 @@ class Relay:
             self._end(Ending.TIMED_OUT, "the upstream did not begin to answer in time")
 
     def dispose(self) -> None:
-        """Give up the parser: head and parser refer to each other, which would leave each request to the collector."""
+        """Let go of everything that refers back: a request and its body must not be left to the collector."""
+        self._stop_head_deadline()
         if self.head is not None:
-            self.head.parser = None  # type: ignore[assignment] # nothing reads it after the end
+            self.head.dispose()
         self.head = None
-
-    def tail(self) -> bytes:
-        """The end of the body as far as it is kept."""
-        return b"".join(self.pieces)[-TAIL_BYTES:]
 
     # The head.
 
     def _read_head(self, data: bytes) -> None:
         self.heard = True
-        data = self._pending + data
         try:
-            while (end := data.find(_HEAD_END)) >= 0:
-                end += len(_HEAD_END)
-                head = AnswerHead(data[:end], self._outgoing.method, self._on_piece())
-                data = data[end:]
-                if not head.is_interim:
-                    self._begin(head, data)
-                    return
-            self._pending = data
-            if len(data) > MAX_HEAD_BYTES:
-                raise BadAnswerError("the answer's head is too large")  # noqa: TRY301 - one place makes it an ending
+            # To a client of HTTP/1.1 the raw bytes are sent, not the pieces of a chunked body.
+            found = self._heads.feed(data, self.tail.note if self._modern else self._write_piece)
+            if not self._heads.is_within_head:
+                self._stop_head_deadline()
+            if found is not None:
+                self._begin(*found)
         except BadAnswerError as error:
             self._end(Ending.NO_ANSWER, str(error))
+            return
+        if self._heads.is_within_head and self._head_deadline is None:
+            self._head_deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.time_out)
 
-    def _on_piece(self) -> Callable[[bytes], object]:
-        """What gets the pieces of a chunked body: to a client of HTTP/1.1 the raw bytes are sent, not these."""
-        return self._note if self._modern else self._write_piece
+    def _stop_head_deadline(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
 
     def _begin(self, head: AnswerHead, body: bytes) -> None:
         """Send the head, in one write with the part of the body that came with it."""
         if head.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
+            head.dispose()
             raise BadAnswerError("the upstream switched protocols unasked")
         receive = self._receiver(head)
         out = []
         if self._outgoing.early is None:
-            out.append(
-                client_head(head, added=self._outgoing.response_headers, modern=self._modern, closes=self.closes)
-            )
+            added = self._outgoing.response_headers
+            out.append(client_head(head, added=added, modern=self._modern, closes=self.closes))
         self.head = head
         self._exchange.status = head.status
         self._exchange.headers = head.headers
@@ -209,7 +191,7 @@ class Relay:
             return self._read_length
         if head.framing is Framing.CHUNKED:
             self.closes = self.closes or not modern
-            return self._read_chunked if modern else self._read_unwrapped
+            return self._read_chunked
         if head.framing is Framing.UNTIL_CLOSE:
             self.closes = self.closes or not modern
             self.chunked_here = modern
@@ -235,7 +217,7 @@ class Relay:
             self._complete(head)
             if surplus:
                 self._surplus(b"")
-        elif self._protocol._paused:  # noqa: SLF001 - public only since aiohttp 3.11; pinned by a test
+        elif self._client_is_slow:
             self._pause()
 
     def _read_chunked(self, data: bytes) -> None:
@@ -246,33 +228,45 @@ class Relay:
         try:
             head.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            # None of this read is passed: it is not known which part of it is the answer.
-            self._end(Ending.CUT_SHORT, f"the upstream's chunk framing is broken: {error}")
+            self._break_off(head, error)
             return
-        self._write(data)
-        head.last_read = data
-        self._exchange.response_bytes += len(data)
-        if len(data) > TAIL_BYTES:
-            self._trim()
         if head.complete:
-            self._complete(head)
-        elif self._protocol._paused:  # noqa: SLF001 - see above
+            self._read_last(head, data)
+            return
+        head.last_read = data
+        if self._modern:
+            self._write(data)
+            self._exchange.response_bytes += len(data)
+            if len(data) > TAIL_BYTES:
+                self.tail.trim()
+        if self._client_is_slow:
             self._pause()
 
-    def _read_unwrapped(self, data: bytes) -> None:
-        head = self.head
-        if head is None or self._client.is_closing():
-            self._end(Ending.CLIENT_GONE)
-            return
-        try:
-            head.parser.feed_data(data)
-        except httptools.HttpParserError as error:
+    def _read_last(self, head: AnswerHead, data: bytes) -> None:
+        """The read that completes a chunked body; blank lines after the end are cut off, a message never gets here."""
+        surplus = blank_surplus(head.last_read, data)
+        if self._modern:
+            self.closes = self.closes or surplus is None
+            data = data[:-surplus] if surplus else data
+            self._write(data)
+            self._exchange.response_bytes += len(data)
+        self._complete(head)
+        if surplus != 0:
+            self._surplus(b"")
+
+    def _break_off(self, head: AnswerHead, error: httptools.HttpParserError) -> None:
+        """The framing is broken, or something follows the message.
+
+        None of this read is passed raw, for it is not known which part of it is the answer. Of an unwrapped body all
+        has been passed by then, and nothing else.
+        """
+        if not head.complete:
             self._end(Ending.CUT_SHORT, f"the upstream's chunk framing is broken: {error}")
-            return
-        if head.complete:
-            self._complete(head)
+        elif self._modern:
+            self._end(Ending.CUT_SHORT, "the upstream sent more than its answer")
         else:
-            self._check_client()
+            self._complete(head)
+            self._surplus(b"")
 
     def _write_piece(self, piece: bytes) -> None:
         self._write(piece)
@@ -295,41 +289,34 @@ class Relay:
 
     def _keep(self, data: bytes) -> None:
         self._exchange.response_bytes += len(data)
-        self._note(data)
+        self.tail.note(data)
         if len(data) > TAIL_BYTES:
-            self._trim()
-
-    def _note(self, piece: bytes) -> None:
-        self.pieces.append(piece)
-        if self._exchange.on_piece is not None:
-            self._exchange.on_piece(piece)
-
-    def _trim(self) -> None:
-        """Keep no big read alive for the sake of its end."""
-        tail = self.tail()
-        self.pieces.clear()
-        self.pieces.append(tail)
+            self.tail.trim()
 
     # The end.
+
+    @property
+    def _client_is_slow(self) -> bool:
+        return self._protocol._paused  # noqa: SLF001 - public only since aiohttp 3.11; pinned by a test
 
     def _check_client(self) -> None:
         if self._client.is_closing():
             self._end(Ending.CLIENT_GONE)
-        elif self._protocol._paused:  # noqa: SLF001 - see above
+        elif self._client_is_slow:
             self._pause()
 
     def _pause(self) -> None:
         self.paused = True
         self._connection.pause_reading()
-        self._wake_up()
-        if self._upload is not None:
+        self.progress.wake()
+        if self.progress.is_uploading:
             self._resume_while_uploading()
 
     def _resume_while_uploading(self) -> None:
         """The coroutine is busy with the request's body, so look for ourselves whether the client reads again."""
         if not self.paused or self.ending is not None:
             return
-        if self._protocol._paused:  # noqa: SLF001 - see above
+        if self._client_is_slow:
             asyncio.get_running_loop().call_later(_RECHECK_SECONDS, self._resume_while_uploading)
         else:
             self.resume()
@@ -360,10 +347,4 @@ class Relay:
         self.detail = detail
         if ending is not Ending.COMPLETE:
             self._connection.abort()
-        self._wake_up()
-
-    def _wake_up(self) -> None:
-        if self._upload is not None and self.ending is not None:
-            self._upload.reschedule(0)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self.progress.end()

@@ -29,9 +29,9 @@ _LAST_CHUNK = b"0\r\n\r\n"
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
-def error_event(message: str) -> bytes:
+def error_event(message: str, *, code: str = "upstream_died") -> bytes:
     """The SSE event that says why a stream ends; the blank line before it ends whatever line was torn."""
-    error = {"message": message, "type": "server_error", "param": None, "code": "upstream_died"}
+    error = {"message": message, "type": "server_error", "param": None, "code": code}
     return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
 
 
@@ -86,16 +86,29 @@ def _takes_events(head: AnswerHead) -> bool:
     )
 
 
+def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, pieces: Sequence[bytes]) -> bool:
+    """Send an event after which nothing follows, where the answer can take it; ``pieces`` as above.
+
+    Returns:
+        Whether the client will see that the answer lacks its end when its connection is now closed in the normal way.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return True
+    modern = request.version >= HttpVersion11
+    sent = _event_bytes(head, event, pieces, modern=modern) if _takes_events(head) else b""
+    if sent:
+        transport.write(sent)
+    return bool(sent) or modern or head.framing is Framing.LENGTH
+
+
 def end_cut_short(request: web.BaseRequest, head: AnswerHead, message: str, pieces: Sequence[bytes]) -> None:
     """End an answer that lacks its end, and the client's connection with it; ``pieces`` as above."""
+    visible = send_last_event(request, head, error_event(message), pieces)
     transport = request.transport
     if transport is None or transport.is_closing():
         return
-    modern = request.version >= HttpVersion11
-    event = _event_bytes(head, error_event(message), pieces, modern=modern) if _takes_events(head) else b""
-    if event:
-        transport.write(event)
-    elif not modern and head.framing is not Framing.LENGTH:
+    if not visible:
         reset(transport)
         return
     transport.close()

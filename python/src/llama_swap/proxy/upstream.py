@@ -82,7 +82,11 @@ class Upstream:
                 except OSError as refused:
                     # The first refusal is the telling one: llama-server listens on IPv4 unless told otherwise.
                     error = refused if host == self._hosts[0] else error
-        raise error
+        try:
+            raise error
+        finally:
+            # The traceback refers to this frame and the callers' ones, whose locals hold the request's body.
+            del error
 
     async def _connect_to(self, host: str) -> UpstreamConnection:
         tls_limit = (self.timeouts.tls_handshake or None) if self._tls else None
@@ -98,7 +102,9 @@ class Upstream:
             connection.abort()
             return
         loop = asyncio.get_running_loop()
-        connection.rest(lambda _: self._forget(connection))
+        connection.detach()
+        connection.reused = True
+        connection.on_lost = lambda _: self._forget(connection)
         connection.idle_since = loop.time()
         self._idle.append(connection)
         if self._sweeper is None and self.timeouts.idle_conn:

@@ -1,0 +1,69 @@
+"""Find the head of an answer in the bytes that an upstream sends, and give up early on what can never become one."""
+
+import re
+from collections.abc import Callable
+
+from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError
+
+HEAD_END = b"\r\n\r\n"
+_BEGINNING = b"HTTP/1."
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+def check_beginning(data: bytes) -> None:
+    """Refuse bytes without the end of a head that no further bytes can make one.
+
+    Raises:
+        BadAnswerError: they do not begin as HTTP/1 does, or end a line with LF alone (whose empty line we would await
+            for ever).
+    """
+    if data[: len(_BEGINNING)] != _BEGINNING[: len(data)]:
+        raise BadAnswerError("the answer is not HTTP/1")
+    if _BARE_LF.search(data):
+        raise BadAnswerError("the answer's head has a line that does not end with CRLF")
+
+
+class HeadReader:
+    """Collects reads until the head of the real answer is complete; interim ones (1xx) are skipped.
+
+    Args:
+        method: of the request, for a HEAD has no body.
+    """
+
+    __slots__ = ("_method", "_pending", "_skipped_bytes")
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._pending = b""
+        self._skipped_bytes = 0
+
+    @property
+    def is_within_head(self) -> bool:
+        """Whether a head has begun and not ended."""
+        return bool(self._pending)
+
+    def feed(self, data: bytes, on_body: Callable[[bytes], object]) -> tuple[AnswerHead, bytes] | None:
+        """Take a read; the head (``on_body`` is for it) and the bytes after it, None while it is incomplete.
+
+        Raises:
+            BadAnswerError: it is malformed, ambiguous, too large (all interim ones together count) or no HTTP.
+        """
+        data = self._pending + data
+        while (end := data.find(HEAD_END)) >= 0:
+            end += len(HEAD_END)
+            self._check_size(end)
+            head = AnswerHead(data[:end], self._method, on_body)
+            data = data[end:]
+            if not head.is_interim:
+                self._pending = b""
+                return head, data
+            head.dispose()
+            self._skipped_bytes += end
+        self._pending = data
+        check_beginning(data)
+        self._check_size(len(data))
+        return None
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self._skipped_bytes + size_bytes > MAX_HEAD_BYTES:
+            raise BadAnswerError("the answer's head is too large")
