@@ -47,3 +47,7 @@ class RequestError(Exception):
         self.reason = reason
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+
+    def without_traceback(self) -> "RequestError":
+        """The same error to be kept: the tracebacks of the raised one hold every frame it passed, bodies included."""
+        return RequestError(self.reason, self.message, retry_after_seconds=self.retry_after_seconds)

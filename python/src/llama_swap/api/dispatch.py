@@ -35,7 +35,11 @@ async def dispatch(
         visit.on_serve = partial(metering.serve, meter)
         visit.exchange.on_head = partial(metering.answered, meter)
         visit.exchange.on_piece = meter.sampler.add
-        return await _send(request, destination, target, body)
+        try:
+            return await _send(request, destination, target, body)
+        finally:
+            # They refer to the meter, which refers to the visit: the body would stay until the collector comes.
+            visit.on_serve = visit.exchange.on_head = visit.exchange.on_piece = None
 
 
 async def _send(

@@ -60,7 +60,7 @@ async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse
         _admit(request, request.app[SITE])
         return await handler(request)
     except RequestError as error:
-        visit_of(request).refusal = error
+        visit_of(request).refusal = error.without_traceback()
         return error_response(error, accept=request.headers.get("Accept", ""))
     except web.HTTPException as answer:
         return _plain_http(request, answer)

@@ -66,7 +66,7 @@ class Waiting:
         stream = self.end()
         if stream is None:
             return None
-        self.visit.refusal = error
+        self.visit.refusal = error.without_traceback()
         stream.fail(error_event(self.request.path, error))
         return RelayedResponse(200, closes=stream.closes)
 
