@@ -68,6 +68,8 @@ class Plane:
     url: str
     port: int
     upstream: Upstream
+    runner: web.AppRunner
+    server: asyncio.Server
     exchanges: list[Exchange] = field(default_factory=list)
     requests: list[Peer] = field(default_factory=list)
     connections: int = 0
@@ -180,7 +182,7 @@ async def running_plane(timeouts: UpstreamTimeouts | None = None, **listen) -> A
     port = sock.getsockname()[1]
     server = await front.listen(runner, sock, **listen)
     url = f"http://127.0.0.1:{upstream_port}"
-    plane = Plane(f"http://127.0.0.1:{port}", port, Upstream(url, timeouts))
+    plane = Plane(f"http://127.0.0.1:{port}", port, Upstream(url, timeouts), runner, server)
     try:
         yield plane
     finally:

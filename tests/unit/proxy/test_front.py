@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 
-from llama_swap.proxy import front
+from llama_swap.proxy import body, front
 from llama_swap.proxy.forward import RelayedResponse
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -71,9 +71,9 @@ async def test_deadline_ends_with_the_head(make_plane):
     ],
 )
 async def test_large_heads_are_refused(plane, wire, request_bytes):
-    """A head beyond the limits is a 400 and reaches no upstream."""
+    """A head beyond the limits is a 431 and reaches no upstream."""
     answer = await plane.ask(request_bytes, OK)
-    assert answer.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert answer.startswith(b"HTTP/1.1 431 ")
     assert plane.requests == []
 
 
@@ -94,8 +94,16 @@ def test_run_gives_the_result():
 async def test_private_names_of_aiohttp():
     """What the data plane uses beside aiohttp's documentation; if this fails, read relay.py, websocket.py, front.py."""
     server = web.Server(lambda request: None)
-    connection = front.FrontConnection(server, loop=asyncio.get_running_loop())
-    assert connection._waiter is None
+    connection = front.FrontConnection(server, head_seconds=1, loop=asyncio.get_running_loop())
+    assert connection._waiter is connection._task_handler is None
+    assert connection._manager is server
+    assert connection._force_close is False
+    assert connection._request_handler == connection._admit
+    assert web.RequestHandler(server, loop=asyncio.get_running_loop())._request_handler is server.request_handler
+    app = web.Application()
+    route = app.router.add_get("/", body.expect_later)
+    front.make_runner(app)
+    assert route.handle_expect_header.__self__._expect_handler is body.expect_later
     assert connection._paused is False
     connection.pause_writing()
     assert connection._paused is True

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy import jsonpath
+from llama_swap.proxy.refusal import envelope
 
 COMPRESSED_LIMIT_BYTES = 256 * 1024 * 1024
 """What a compressed body may unpack to where no limit is configured; plain bodies are bounded by what was sent."""
@@ -139,12 +140,35 @@ def check_length(request: web.BaseRequest, limit_bytes: int) -> None:
         raise _too_large(limit_bytes)
 
 
+async def expect_later(request: web.Request) -> None:
+    """An ``expect_handler`` for aiohttp's routes: the 100 is sent by whoever reads the body.
+
+    Raises:
+        web.HTTPExpectationFailed: the client expects something else.
+    """
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        text = envelope(417, "Expect may only be `100-continue`").decode()
+        raise web.HTTPExpectationFailed(text=text, content_type="application/json")
+
+
+def is_continue_owed(request: web.BaseRequest) -> bool:
+    """Whether the client waits for leave to send its body: it asked, and has sent none of it."""
+    return "Expect" in request.headers and not request.content.is_eof() and not request.content.total_bytes
+
+
+def grant_continue(request: web.BaseRequest) -> None:
+    """Let a client send its body that waits for our leave (RFC 9110 §10.1.1)."""
+    if is_continue_owed(request) and request.transport is not None and request.version >= HttpVersion11:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 async def read_pieces(request: web.BaseRequest, *, limit_bytes: int = 0) -> AsyncIterator[bytes]:
     """The body as the client sends it, up to ``limit_bytes`` (0 is no limit).
 
     Raises:
         RequestError: INVALID_REQUEST where its framing is broken, BODY_TOO_LARGE.
     """
+    grant_continue(request)
     content = request.content
     size = 0
     try:

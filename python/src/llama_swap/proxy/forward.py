@@ -30,6 +30,10 @@ class RelayedResponse(web.StreamResponse):
         super().__init__(status=status)
         self._closes = closes
 
+    def force_close(self) -> None:
+        """End the client's connection after this answer."""
+        self._closes = True
+
     @property
     def prepared(self) -> bool:
         """The head has been sent."""

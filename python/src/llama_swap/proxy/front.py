@@ -4,14 +4,19 @@ import asyncio
 import ctypes
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import structlog
 from aiohttp import web
 
-HEAD_SECONDS = 20.0
-"""A request's head must have arrived this long after its first byte (or after the connection was made)."""
+from llama_swap.proxy.body import expect_later
+from llama_swap.proxy.front_connection import HEAD_SECONDS, FrontConnection
 
+__all__ = ["HEAD_SECONDS", "FrontConnection", "close", "listen", "make_runner", "run", "server_options", "tune_malloc"]
+
+_GRACE_SECONDS = 0.8
+_CLEANUP_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 75.0
 _LINE_BYTES = 16 * 1024
 _FIELD_BYTES = 16 * 1024
@@ -37,65 +42,18 @@ def server_options() -> dict[str, Any]:
     }
 
 
-class FrontConnection(web.RequestHandler):
-    """aiohttp's connection with a deadline for the head of a request: aiohttp itself waits for ever.
-
-    Inheritance is aiohttp's only way to see the bytes of a connection. ``_waiter`` (set while the connection waits for
-    a request) is private; a test pins it.
-    """
-
-    __slots__ = ("_head_deadline", "_head_seconds")
-
-    def __init__(self, *args: Any, head_seconds: float = HEAD_SECONDS, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._head_seconds = head_seconds
-        self._head_deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio.Protocol."""
-        super().connection_made(transport)
-        self._expect_head()
-
-    def data_received(self, data: bytes) -> None:
-        """Part of asyncio.Protocol."""
-        super().data_received(data)
-        if not data:
-            return
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            self._expect_head()
-        elif self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Part of asyncio.Protocol."""
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
-        super().connection_lost(exc)
-
-    def _expect_head(self) -> None:
-        if self._head_deadline is None:
-            loop = asyncio.get_running_loop()
-            self._head_deadline = loop.call_later(self._head_seconds, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        self._head_deadline = None
-        self.force_close()
-
-
-async def listen(
+async def listen(  # noqa: PLR0913 - one option for each limit of the listening side
     runner: web.AppRunner,
     sock: socket.socket,
     *,
     tls: ssl.SSLContext | None = None,
     head_seconds: float = HEAD_SECONDS,
     backlog: int = 1024,
+    max_connections: int | None = None,
 ) -> asyncio.Server:
     """Accept connections for an application that was set up (``await runner.setup()``).
 
-    Close the returned server before ``runner.cleanup()``.
+    End with :func:`close`.
 
     Args:
         runner: that serves them.
@@ -103,6 +61,8 @@ async def listen(
         tls: to speak HTTPS; None for plain HTTP.
         head_seconds: how long the head of a request may take.
         backlog: connections that may wait to be accepted.
+        max_connections: of all listeners of the runner together; a further one gets a 503 at once, so that the
+            descriptors for upstreams never run out. None is no bound.
     """
     server = runner.server
     if server is None:
@@ -110,14 +70,53 @@ async def listen(
     loop = asyncio.get_running_loop()
     options = {name: value for name, value in server_options().items() if name != "handler_cancellation"}
 
+    def is_full() -> bool:
+        return max_connections is not None and len(server.connections) >= max_connections
+
     def connection() -> FrontConnection:
-        return FrontConnection(server, loop=loop, head_seconds=head_seconds, **options)
+        return FrontConnection(server, loop=loop, head_seconds=head_seconds, is_full=is_full, **options)
 
     return await loop.create_server(connection, sock=sock, backlog=backlog, ssl=tls)
 
 
+async def close(runner: web.AppRunner, servers: Sequence[asyncio.Server], *, budget_seconds: float) -> None:
+    """Accept nothing new, let the requests in service end within the budget, and cut what is left.
+
+    Idle keep-alive connections end at once. A handler that is cut is cancelled; an event stream gets its error event
+    first (:mod:`.forward`). Returns at most about two seconds after the budget.
+    """
+    for server in servers:
+        server.close()
+    if runner.server is not None:
+        await asyncio.sleep(0)  # what was accepted in this pass of the loop is known after it
+        connections = [each for each in runner.server.connections if isinstance(each, FrontConnection)]
+        # They forget their transports before what is buffered for a client has left.
+        transports = [each.transport for each in connections if each.transport is not None]
+        ends = [each.begin_closing() for each in connections]
+        services = [each.service for each in connections if each.service is not None]
+        await _wait_all(services, budget_seconds)
+        for each in connections:
+            each.cut("the service is shutting down")
+        await _wait_all([*services, *ends], _GRACE_SECONDS)
+        for transport in transports:
+            transport.abort()
+    try:
+        async with asyncio.timeout(_CLEANUP_SECONDS):
+            await runner.cleanup()
+    except TimeoutError:
+        structlog.get_logger("front").warning("handlers did not end when they were cancelled")
+
+
+async def _wait_all(futures: Sequence[asyncio.Future[None]], limit_seconds: float) -> None:
+    if futures:
+        await asyncio.wait(futures, timeout=limit_seconds)
+
+
 def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
-    """An ``AppRunner`` with :func:`server_options`; ``options`` go on top."""
+    """An ``AppRunner`` with :func:`server_options`; ``options`` go on top. ``app`` must have all its routes."""
+    for route in app.router.routes():
+        # 100 Continue is sent when the body is wanted, not before the handler has looked at the API key.
+        route._expect_handler = expect_later  # noqa: SLF001 - else each route must name it; pinned by a test
     return web.AppRunner(app, **{**server_options(), **options})
 
 

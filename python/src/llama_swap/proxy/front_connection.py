@@ -1,0 +1,180 @@
+"""One connection of a client: aiohttp's, with the limits and the manners that a proxy needs."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http_exceptions import LineTooLong
+
+from llama_swap.proxy.body import is_continue_owed
+from llama_swap.proxy.boundary import MessageBoundary
+from llama_swap.proxy.forward import RelayedResponse
+from llama_swap.proxy.refusal import refusal
+
+HEAD_SECONDS = 20.0
+"""A request's head must have arrived this long after its first byte (or after the connection was made)."""
+
+_TOO_LARGE = 431
+_INTERNAL = 500
+_TOO_MANY_HEADERS = re.compile("too many headers", re.IGNORECASE)
+
+
+class FrontConnection(web.RequestHandler):
+    """What aiohttp lacks: a deadline for heads, errors without its own pages, a bound on connections, an orderly end.
+
+    Inheritance is aiohttp's only way to see the bytes of a connection. ``_waiter`` (set while the connection waits for
+    a request), ``_task_handler``, ``_request_handler``, ``_manager`` and ``_force_close`` are private, and pinned by a
+    test.
+
+    Args:
+        manager: aiohttp's server.
+        head_seconds: how long the head of a request may take.
+        is_full: asked when the connection is made; True ends it with a 503.
+        options: for aiohttp.
+    """
+
+    __slots__ = ("_boundary", "_end", "_head_deadline", "_head_seconds", "_is_full", "_serve")
+
+    def __init__(
+        self, manager: web.Server, *, head_seconds: float, is_full: Callable[[], bool] | None = None, **options: Any
+    ) -> None:
+        super().__init__(manager, **options)
+        self._head_seconds = head_seconds
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._boundary = MessageBoundary()
+        self._end: asyncio.Future[None] | None = None
+        self._is_full = is_full
+        self._serve = self._request_handler
+        self._request_handler = self._admit
+
+    async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve a request whose framing every reader understands alike (aiohttp takes `gzip, chunked` for chunked)."""
+        if request.version not in {HttpVersion10, HttpVersion11}:
+            return self.handle_error(request, 400, message="this server speaks HTTP/1.0 and HTTP/1.1")
+        codings = request.headers.getall("Transfer-Encoding", [])
+        if codings and (len(codings) > 1 or codings[0].strip().lower() != "chunked"):
+            return self.handle_error(request, 400, message="Transfer-Encoding may only be `chunked`")
+        if codings and request.version < HttpVersion11:
+            return self.handle_error(request, 400, message="HTTP/1.0 has no Transfer-Encoding")
+        assert self._serve is not None  # noqa: S101 - set while connected
+        return await self._serve(request)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Part of asyncio.Protocol."""
+        if self._is_full is not None and self._is_full():
+            self._force_close = True
+            # No isinstance: uvloop's transports are none of asyncio's classes.
+            refused = cast("asyncio.Transport", transport)
+            refused.write(refusal(503, "too many connections; try again"))
+            refused.close()
+            return
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of asyncio.Protocol."""
+        super().data_received(data)
+        if not data:
+            return
+        self._boundary.take(data)
+        if self._is_waiting:
+            self._expect_head()
+        else:
+            self._stop_head_deadline()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Part of asyncio.Protocol."""
+        self._stop_head_deadline()
+        super().connection_lost(exc)
+        self._serve = None
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Part of aiohttp: the handler has returned, its answer is sent."""
+        if isinstance(resp, web.StreamResponse) and (self._end is not None or is_continue_owed(request)):
+            # A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
+            resp.force_close()
+        finished = await super().finish_response(request, resp, start_time)
+        if request.content.is_eof() and self._boundary.is_within_head:
+            self._expect_head()
+        return finished
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Part of aiohttp: answer what is no HTTP request, and the failure of a handler.
+
+        Only messages of our own are sent (without ``exc``): aiohttp's quote the input.
+        """
+        if status >= _INTERNAL:
+            return self._handle_failure(request, status, exc)
+        if isinstance(exc, LineTooLong) or _TOO_MANY_HEADERS.search(str(exc)):
+            status, message = _TOO_LARGE, "the head of the request is too large"
+        elif exc is not None or message is None:
+            message = "this is not a valid HTTP request"
+        structlog.get_logger("front").debug("request refused", client=request.remote, status=status, reason=message)
+        if self.transport is not None:
+            self.transport.write(refusal(status, message))
+        return RelayedResponse(status, closes=True)
+
+    def _handle_failure(self, request: web.BaseRequest, status: int, exc: BaseException | None) -> web.StreamResponse:
+        structlog.get_logger("front").error("handler failed", client=request.remote, status=status, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun, so its connection must end")
+        if self.transport is not None:
+            self.transport.write(refusal(status, "internal error: the service's log has the details"))
+        return RelayedResponse(status, closes=True)
+
+    # The end of the service.
+
+    @property
+    def service(self) -> "asyncio.Task[None] | None":
+        """The task that serves this connection; None once it is lost."""
+        return self._task_handler
+
+    def begin_closing(self) -> asyncio.Future[None]:
+        """Take no further request: an idle connection ends now, one in service with its answer.
+
+        Returns:
+            What is done when the connection is over and nothing is buffered for the client any more.
+        """
+        self._end = asyncio.get_running_loop().create_future()
+        if self._manager is None:
+            self._end.set_result(None)
+        if self._is_waiting:
+            self.force_close()
+        return self._end
+
+    def cut(self, why: str) -> None:
+        """End the request in service without its answer; its handler hears ``why`` with the cancellation."""
+        if self._task_handler is not None:
+            self._task_handler.cancel(why)
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _expect_head(self) -> None:
+        if self._head_deadline is None:
+            loop = asyncio.get_running_loop()
+            self._head_deadline = loop.call_later(self._head_seconds, self._head_is_late)
+
+    def _stop_head_deadline(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _head_is_late(self) -> None:
+        self._head_deadline = None
+        if self._is_waiting:
+            self.force_close()

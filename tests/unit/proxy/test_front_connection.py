@@ -1,0 +1,262 @@
+"""front_connection: malformed requests, Expect, the deadline of the second head, the bound on connections, the end."""
+
+import asyncio
+import json
+import logging
+
+import pytest
+from aiohttp import web
+
+from llama_swap.proxy import front
+from llama_swap.proxy.body import read_body
+from llama_swap.proxy.boundary import MessageBoundary
+from llama_swap.proxy.early import EarlyStream
+from llama_swap.proxy.exchange import Outcome, Outgoing
+from llama_swap.proxy.forward import forward
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
+
+MALFORMED = {
+    "no http": b"\x16\x03\x01<secret>\r\n\r\n",
+    "http/0.9": b"GET /<secret>\r\n\r\n",
+    "no host": b"GET /<secret> HTTP/1.1\r\n\r\n",
+    "obs-fold": b"GET / HTTP/1.1\r\nHost: h\r\nX: <secret>\r\n a\r\n\r\n",
+    "length": POST + b"Content-Length: +<secret>\r\n\r\n",
+    "gzip, chunked": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "xchunked": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "http/1.0 chunked": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+LARGE = {
+    "field": GET[:-2] + b"X: <secret>" + b"a" * 20_000 + b"\r\n\r\n",
+    "number": GET[:-2] + b"X: <secret>\r\n" * 200 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "request_bytes"),
+    [(b"400", each) for each in MALFORMED.values()] + [(b"431", each) for each in LARGE.values()],
+    ids=[*MALFORMED, *LARGE],
+)
+async def test_malformed_requests_get_our_envelope(plane, caplog, request_bytes, status):
+    """One error answer in HTTP/1.1, without the input, the libraries' names or a traceback in the log; then the end."""
+    caplog.set_level(logging.DEBUG)
+    answer = await plane.ask(request_bytes, OK)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %b " % status)
+    assert b"\r\nConnection: close\r\n" in head
+    error = json.loads(body)
+    assert error["src"] == "llama-swap"
+    assert (error["error"]["type"], error["error"]["code"]) == ("invalid_request_error", "bad_request")
+    assert not [word for word in (b"secret", b"ython", b"aiohttp", b"Server:") if word in answer]
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG or record.exc_info]
+    assert plane.requests == []
+
+
+async def test_malformed_request_after_a_good_one(plane, wire):
+    """It ends the connection that has served well until then."""
+    plane.script = wire.answer(OK)
+    reader, writer = await plane.client()
+    async with asyncio.timeout(10):
+        writer.write(GET)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"\0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+async def test_a_failing_handler_is_a_500_without_details(plane):
+    """What is not caught above is still answered in our form."""
+
+    async def handle(_request, _exchange):
+        raise ValueError("secret")
+
+    plane.on_request = handle
+    answer = await plane.ask(GET)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"secret" not in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "internal_error"
+
+
+async def test_other_expectations_are_refused(plane):
+    """417, and the input is not echoed."""
+    answer = await plane.ask(POST + b"Connection: close\r\nContent-Length: 0\r\nExpect: <secret>\r\n\r\n", OK)
+    assert answer.startswith(b"HTTP/1.1 417 ")
+    assert b"secret" not in answer
+
+
+EXPECTING = POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+
+
+async def test_no_leave_to_send_for_who_is_refused(plane):
+    """A handler that does not want the body sends its answer and no 100, and the connection ends with it."""
+
+    async def handle(_request, _exchange):
+        return web.Response(status=401, text="no")
+
+    plane.on_request = handle
+    reader, writer = await plane.client()
+    async with asyncio.timeout(10):
+        writer.write(EXPECTING)
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401 ")
+    assert b"Connection: close" in head
+    writer.close()
+
+
+async def test_leave_is_given_once_and_only_to_who_waits(plane):
+    """A body that came along needs none; reading in two steps gives none twice."""
+
+    async def handle(request, _exchange):
+        await read_body(request, limit_bytes=0)
+        await read_body(request, limit_bytes=0)
+        return web.Response(text="done")
+
+    plane.on_request = handle
+    assert (await plane.ask(EXPECTING.replace(b"Host", b"Connection: close\r\nHost") + b"{}")).startswith(
+        b"HTTP/1.1 200"
+    )
+    reader, writer = await plane.client()
+    async with asyncio.timeout(10):
+        writer.write(EXPECTING)
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"{}")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+def within(*reads):
+    """Whether a head has begun after these reads."""
+    boundary = MessageBoundary()
+    for read in reads:
+        boundary.take(read)
+    return boundary.is_within_head
+
+
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+SIZED = POST + b"Content-Length: 3\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize(
+    "whole", [GET, SIZED + b"abc", CHUNKED + b"1\r\na\r\n0\r\n\r\n", SIZED + b"\r\n\r" + GET, GET * 3]
+)
+def test_boundary(whole, size):
+    """However it is cut: nothing has begun after whole messages and blank lines, something has after a part."""
+    cut = [whole[start : start + size] for start in range(0, len(whole), size)]
+    assert not within(*cut)
+    assert within(*cut, b"GET /hea")
+    if CHUNKED not in whole:
+        assert not within(*cut, b"\r\n")
+
+
+def test_boundary_ignores_what_follows_an_upgrade():
+    """It may be no HTTP, and it is not kept."""
+    assert not within(GET[:-2] + b"Upgrade: websocket\r\n\r\n\x81abc", b"\x82" * 1000)
+
+
+@pytest.mark.parametrize("first", [GET, SIZED + b"abc", CHUNKED + b"0\r\n\r\n"])
+async def test_part_of_a_second_head_in_the_same_packet_is_cut(make_plane, first):
+    """The deadline of the second head runs from the end of the first request."""
+    async with make_plane(head_seconds=0.1) as plane:
+        answer = await plane.ask(first + b"GET /hea", OK)
+        assert answer.count(b"HTTP/1.1 200") == 1
+
+
+async def test_beyond_the_bound_connections_are_refused(make_plane, wire):
+    """At once, with a 503; when one has ended there is room again."""
+    async with make_plane(max_connections=1) as plane:
+        plane.script = wire.answer(OK)
+        reader, writer = await plane.client()
+        writer.write(GET)
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"\r\n\r\n")
+            assert (await plane.ask(b"")).startswith(b"HTTP/1.1 503 ")
+            writer.close()
+            while not (answer := await plane.ask(wire.get)).startswith(b"HTTP/1.1 200"):
+                assert answer.startswith((b"HTTP/1.1 503 ", b"<RESET>"))
+
+
+async def test_close_lets_requests_finish(make_plane):
+    """Idle connections end at once, no new ones are accepted, the request in service gets its whole answer."""
+    async with make_plane() as plane:
+        go, begun = asyncio.Event(), asyncio.Event()
+
+        async def script(peer):
+            if b"/slow" in peer.head:
+                begun.set()
+                await go.wait()
+            await peer.send(OK)
+
+        plane.script = script
+        idle, idle_writer = await plane.client()
+        busy, busy_writer = await plane.client()
+        async with asyncio.timeout(5):
+            idle_writer.write(GET)
+            await idle.readuntil(b"\r\n\r\n")
+            busy_writer.write(GET.replace(b"/ ", b"/slow "))
+            await begun.wait()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(front.close(plane.runner, [plane.server], budget_seconds=5))
+                assert await idle.read() == b""
+                go.set()
+                assert (await busy.read()).startswith(b"HTTP/1.1 200")
+            with pytest.raises(ConnectionRefusedError):
+                await plane.client()
+        idle_writer.close()
+        busy_writer.close()
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_close_cuts_what_outlasts_the_budget(make_plane, early):
+    """An event stream gets its error event and no clean end; the exchange was cancelled, its client has not left."""
+    async with make_plane() as plane:
+
+        async def handle(request, exchange):
+            stream = EarlyStream(request, exchange) if early else None
+            outgoing = Outgoing("GET", "/", request.raw_headers, None, "m", early=stream)
+            return await forward(request, plane.upstream, outgoing, exchange)
+
+        async def script(peer):
+            await peer.send(STREAM + b"9\r\ndata: 1\n\n\r\n")
+            await peer.gone()
+
+        plane.on_request, plane.script = handle, script
+        reader, writer = await plane.client()
+        async with asyncio.timeout(5):
+            writer.write(GET)
+            await reader.readuntil(b"data: 1\n\n\r\n")
+            await front.close(plane.runner, [plane.server], budget_seconds=0.05)
+            rest = await reader.read()
+            await plane.requests[0].closed.wait()
+        assert b"the service is shutting down" in rest
+        assert not rest.endswith(b"0\r\n\r\n")
+        assert (await plane.exchange_ended()).outcome is Outcome.CANCELLED
+        writer.close()
+
+
+async def test_close_does_not_wait_for_a_stalled_reader(make_plane):
+    """Neither for its answer nor for what is buffered for it."""
+    async with make_plane() as plane:
+        block = bytes(1024 * 1024)
+        begun = asyncio.Event()
+
+        async def script(peer):
+            begun.set()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1000 * len(block)))
+            for _ in range(1000):
+                await peer.send(block)
+
+        plane.script = script
+        reader, writer = await plane.client()
+        reader._transport.pause_reading()
+        writer.write(GET)
+        async with asyncio.timeout(10):
+            await begun.wait()
+            async with asyncio.timeout(2):
+                await front.close(plane.runner, [plane.server], budget_seconds=0.05)
+            assert (await plane.exchange_ended()).outcome is Outcome.CANCELLED
+        writer.transport.abort()
