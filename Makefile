@@ -17,7 +17,7 @@ PARALLEL := -n 2 --dist loadscope
 demo: .venv/.installed-demo
 	@exec $(BIN)/python -m llama_swap.demo --listen $(LISTEN)
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev .venv/agent-cli/.installed
 	$(PYTEST) $(PARALLEL) tests
 
 test-fast: .venv/.installed-dev
@@ -55,7 +55,7 @@ clean:
 
 # The stamps make a changed pyproject.toml install again; another version of Python starts afresh.
 .venv/.installed-demo: EXTRAS := demo
-.venv/.installed-dev: EXTRAS := demo,speed,test,lint
+.venv/.installed-dev: EXTRAS := demo,speed,test,lint,clients
 .venv/.installed-demo .venv/.installed-dev: python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or later is needed: make PYTHON=python3.13 ..."; exit 1; }
@@ -63,4 +63,10 @@ clean:
 	  || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@test "$$($(BIN)/python -V 2>/dev/null)" = "$$($(PYTHON) -V)" || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable 'python[$(EXTRAS)]'
+	@touch $@
+
+# A client that is tested needs another pydantic-ai than the others, so it is installed beside them.
+.venv/agent-cli/.installed: Makefile | .venv/.installed-dev
+	@$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check 'agent-cli>=0.112' 'pydantic-ai-slim[openai]>=1.104,<2'
 	@touch $@

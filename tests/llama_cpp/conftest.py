@@ -75,11 +75,11 @@ def sentence() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def model(upstream, gguf):
-    """``model("alpha", "--embeddings", ttl=1)``: a model entry of a configuration."""
+    """``model("alpha", "--embeddings", ttl=1)``: a model entry of a configuration; a path names any other file."""
 
-    def entry(name: str, *flags: str, **keys: Any) -> dict[str, Any]:
-        argv = [*upstream.command, "--model", str(gguf[name]), "--ctx-size", str(CONTEXT_TOKENS), "--threads", "1"]
-        return {"cmd": f"{shlex.join([*argv, *flags])} --alias ${{MODEL_ID}} --host 127.0.0.1 --port ${{PORT}}", **keys}
+    def entry(name: str | Path, *flags: str, **keys: Any) -> dict[str, Any]:
+        argv = [*upstream.command, "--model", str(gguf.get(name, name)), "-c", str(CONTEXT_TOKENS), "-t", "1", *flags]
+        return {"cmd": f"{shlex.join(argv)} --alias ${{MODEL_ID}} --host 127.0.0.1 --port ${{PORT}}", **keys}
 
     return entry
 
@@ -153,8 +153,7 @@ class Stream:
 
     def __init__(self, port: int, body: Mapping[str, Any]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        headers = {"Content-Type": "application/json"}
-        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
         self._response = self._connection.getresponse()
         assert self._response.status == 200, self._response.read()
         self.text = self._response.read1(65536).decode()
@@ -320,13 +319,15 @@ def serve(tmp_path_factory, free_port):
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, free_port, model):
-    """A service shared by the tests of one file: two chat models and one for embeddings, none of them in a group."""
-    models = {
-        "alpha": model("alpha", aliases=["first"]),
-        "beta": model("beta"),
-        "embed": model("alpha", "--embeddings", "--pooling", "mean"),
-    }
+def models(model) -> dict[str, Any]:
+    """Two chat models and one for embeddings, none of them in a group."""
+    embed = model("alpha", "--embeddings", "--pooling", "mean")
+    return {"alpha": model("alpha", aliases=["first"]), "beta": model("beta"), "embed": embed}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, free_port, models):
+    """A service shared by the tests of one file."""
     with _running(tmp_path_factory.mktemp("service"), free_port, {"models": models}) as running:
         yield running
 
