@@ -260,3 +260,23 @@ async def test_close_does_not_wait_for_a_stalled_reader(make_plane):
                 await front.close(plane.runner, [plane.server], budget_seconds=0.05)
             assert (await plane.exchange_ended()).outcome is Outcome.CANCELLED
         writer.transport.abort()
+
+
+async def test_a_half_closed_client_has_left(plane):
+    """A FIN ends the upstream's work, for it is what most clients that leave send (docs/decisions/0006)."""
+    begun = asyncio.Event()
+
+    async def script(peer):
+        begun.set()
+        await peer.gone()
+
+    plane.script = script
+    reader, writer = await plane.client()
+    async with asyncio.timeout(5):
+        writer.write(GET)
+        await begun.wait()
+        writer.write_eof()
+        await plane.requests[0].closed.wait()
+        assert (await plane.exchange_ended()).outcome is Outcome.CLIENT_GONE
+        assert await reader.read() == b""
+    writer.close()

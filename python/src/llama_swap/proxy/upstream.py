@@ -1,6 +1,7 @@
 """The HTTP server behind an instance: where it is, and the connections that can be used again."""
 
 import asyncio
+import ipaddress
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -31,6 +32,9 @@ class UpstreamTimeouts:
 class Upstream:
     """One upstream and its pool of keep-alive connections.
 
+    A certificate is checked unless the server is on this machine, as by the readiness probe: a local server has a
+    self-signed one at best, and who can take its port can also read its key.
+
     Raises:
         ValueError: ``base_url`` is not an http or https URL with a host.
     """
@@ -47,7 +51,7 @@ class Upstream:
         # Both loopbacks by number: a look-up of `localhost` would cost a thread for each new connection.
         self._hosts = ("127.0.0.1", "::1") if url.hostname == "localhost" else (url.hostname,)
         self._port = url.port or _DEFAULT_PORTS[url.scheme]
-        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._tls = _tls_context(url.hostname) if url.scheme == "https" else None
         self._idle: list[UpstreamConnection] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -135,3 +139,20 @@ class Upstream:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.abort()
+
+
+def _tls_context(host: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if _is_this_machine(host):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
