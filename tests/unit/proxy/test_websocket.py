@@ -127,3 +127,10 @@ async def test_stalled_sides_hold_each_other_back(socket_plane):
             await writer.drain()
         assert await reader.readexactly(8) == b"%d" % size
     writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"\0\1", b"HTTP/1.1 101 S\nUpgrade: websocket\n\n"])
+async def test_upstream_that_answers_garbage(socket_plane, sent):
+    """It is not waited for, although it keeps its connection."""
+    answer = await socket_plane.ask(UPGRADE.replace(b"keep-alive", b"close"), sent)
+    assert b"upstream_failed: model 'm'" in answer

@@ -77,7 +77,7 @@ async def forward(
         exchange.detail = error.message
         raise
     except BaseException:
-        exchange.outcome = Outcome.CLIENT_GONE if _has_left(request) else Outcome.CANCELLED
+        exchange.outcome = Outcome.CLIENT_GONE if has_left(request) else Outcome.CANCELLED
         raise
     finally:
         if relay is not None:
@@ -85,7 +85,8 @@ async def forward(
         exchange.finished_at = monotonic()
 
 
-def _has_left(request: web.BaseRequest) -> bool:
+def has_left(request: web.BaseRequest) -> bool:
+    """Whether the client is gone."""
     return request.transport is None or request.transport.is_closing()
 
 
@@ -162,7 +163,7 @@ def _cut_off(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, why: st
 
     The caller's handler is being cancelled, and aiohttp closes the connection after that.
     """
-    if relay.ending is not None or relay.head is None or _has_left(request):
+    if relay.ending is not None or relay.head is None or has_left(request):
         return
     event = error_event(f"model {outgoing.model!r}: {why}", code="request_cancelled")
     if outgoing.early is not None:

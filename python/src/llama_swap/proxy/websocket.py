@@ -9,8 +9,9 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import Exchange, Outcome, Outgoing
-from llama_swap.proxy.forward import RelayedResponse, connect, forward_on
+from llama_swap.proxy.forward import RelayedResponse, connect, forward_on, has_left
 from llama_swap.proxy.headers import request_headers, request_line, response_headers, serialize
+from llama_swap.proxy.heads import check_beginning
 from llama_swap.proxy.upstream import Upstream
 
 _SWITCHING = 101
@@ -118,7 +119,8 @@ async def tunnel(
         exchange.outcome, exchange.detail = Outcome.UPSTREAM_FAILED, error.message
         raise
     except asyncio.CancelledError:
-        exchange.outcome = Outcome.OK if exchange.status == _SWITCHING else Outcome.CLIENT_GONE
+        ours = Outcome.CLIENT_GONE if has_left(request) else Outcome.CANCELLED
+        exchange.outcome = Outcome.OK if exchange.status == _SWITCHING else ours
         raise
     finally:
         exchange.finished_at = monotonic()
@@ -135,7 +137,7 @@ async def _wait_head(connection: UpstreamConnection, upstream: Upstream, outgoin
 
     def take(data: bytes) -> None:
         received.extend(data)
-        if not done.done() and (_HEAD_END in received or len(received) > MAX_HEAD_BYTES):
+        if not done.done() and (_HEAD_END in received or len(received) > MAX_HEAD_BYTES or _is_hopeless(received)):
             connection.pause_reading()
             done.set_result(bytes(received))
 
@@ -156,6 +158,14 @@ async def _wait_head(connection: UpstreamConnection, upstream: Upstream, outgoin
             Reason.UPSTREAM_FAILED, f"model {outgoing.model!r}: the upstream did not answer the WebSocket handshake"
         )
     return data
+
+
+def _is_hopeless(received: bytearray) -> bool:
+    try:
+        check_beginning(bytes(received))
+    except BadAnswerError:
+        return True
+    return False
 
 
 async def _run(
