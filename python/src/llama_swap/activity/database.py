@@ -36,10 +36,12 @@ class Limits:
     Attributes:
         max_rows: the newest so many; None for all.
         max_age_days: None for ever.
+        max_rows_in_memory: the newest so many where there is no file, or it cannot be used; None for all.
     """
 
     max_rows: int | None = None
     max_age_days: float | None = None
+    max_rows_in_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Database:
     """
 
     def __init__(self, path: Path | None) -> None:
+        self._in_memory = path is None
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None, cached_statements=32)
         try:
             self._db.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
@@ -80,6 +83,7 @@ class Database:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
             migrate(self._db)
+            self._row_count = int(self._db.execute("SELECT COUNT(*) FROM activity").fetchone()[0])
         except BaseException:
             self._db.close()
             raise
@@ -107,6 +111,7 @@ class Database:
             except _BAD_ROW:
                 refused = self._insert_one_by_one(records)
             self._db.execute("COMMIT")
+            self._row_count += len(records) - refused
         except BaseException:
             # SQLite has rolled back by itself after some errors, a full disk for one.
             if self._db.in_transaction:
@@ -129,12 +134,18 @@ class Database:
         return True
 
     def prune(self, limits: Limits) -> None:
-        """Forget what is beyond the limits; IDs have no gaps worth counting, so the newest N are the last N IDs."""
-        if limits.max_rows is not None:
-            self._db.execute("DELETE FROM activity WHERE id <= (SELECT MAX(id) FROM activity) - ?", (limits.max_rows,))
+        """Forget what is beyond the limits."""
         if limits.max_age_days is not None:
             oldest = time.time() - limits.max_age_days * _SECONDS_A_DAY
-            self._db.execute("DELETE FROM activity WHERE ts_created < ?", (int(oldest),))
+            self._delete("ts_created < ?", int(oldest))
+        asked = (limits.max_rows, limits.max_rows_in_memory if self._in_memory else None)
+        most = min((rows for rows in asked if rows is not None), default=self._row_count)
+        if self._row_count > most:
+            # Counted here, as IDs may have gaps, and counting in SQLite reads the whole table.
+            self._delete("id IN (SELECT id FROM activity ORDER BY id LIMIT ?)", self._row_count - most)
+
+    def _delete(self, condition: str, value: int) -> None:
+        self._row_count -= self._db.execute(f"DELETE FROM activity WHERE {condition}", (value,)).rowcount  # noqa: S608 - constants
 
     def page(self, query: ActivityQuery) -> Page:
         """The rows that a query asks for."""

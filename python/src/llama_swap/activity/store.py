@@ -24,12 +24,15 @@ import structlog
 from llama_swap.activity.database import Database, Limits, Page
 from llama_swap.activity.query import ActivityQuery
 from llama_swap.activity.row import Row
+from llama_swap.activity.shelf import Shelf
 from llama_swap.activity.stats import Stats
 
 CLOSE_SECONDS = 1.0
 _MOST_WAITING = 10_000
 _HAND_OVER_SECONDS = 0.05
 _HAND_OVER_ROWS = 256
+# Captures are compressed, which takes long: in small batches the event loop gets its turn in between.
+_HAND_OVER_COMPLETIONS = 16
 _RETRY_SECONDS = 1.0
 
 Completion = Callable[[Row], Row]
@@ -60,6 +63,7 @@ class Store:
         self._ids = itertools.count(1)
         self._queue: queue.SimpleQueue[list[_Added] | _Asked | _Closed] = queue.SimpleQueue()
         self._fresh: list[_Added] = []
+        self._fresh_completions = 0
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -74,8 +78,8 @@ class Store:
         """A store that is ready, on a file or in memory.
 
         Args:
-            path: None keeps rows in memory. A file that cannot be used is reported in the log, and rows are kept in
-                memory instead.
+            path: None keeps rows in memory. A file that cannot be used is reported in the log and tried again, and
+                rows are kept in memory meanwhile.
             limits: how much is kept; may be replaced at any time.
         """
         store = cls(path, limits)
@@ -99,7 +103,8 @@ class Store:
         if not row.id:
             row = replace(row, id=self.next_id())
         self._fresh.append((row, complete))
-        if len(self._fresh) >= _HAND_OVER_ROWS:
+        self._fresh_completions += complete is not None
+        if len(self._fresh) >= _HAND_OVER_ROWS or self._fresh_completions >= _HAND_OVER_COMPLETIONS:
             self._hand_over()
         elif self._timer is None:
             self._timer = self._loop.call_later(_HAND_OVER_SECONDS, self._hand_over)
@@ -111,7 +116,7 @@ class Store:
             self._timer = None
         if self._fresh:
             self._queue.put(self._fresh)
-            self._fresh = []
+            self._fresh, self._fresh_completions = [], 0
 
     async def page(self, query: ActivityQuery) -> Page:
         """The rows a query asks for; raises sqlite3.Error."""
@@ -145,43 +150,40 @@ class Store:
     # -- in the store's thread ------------------------------------------------
 
     def _work(self, opened: asyncio.Future[int]) -> None:
-        database = self._open_database()
-        self._on_loop(_settle, opened, database.last_id(), None)
+        shelf = Shelf(self.path, self._report)
+        self._on_loop(_settle, opened, shelf.last_id(), None)
         try:
-            while not self._take_next(database):
+            while not self._take_next(shelf):
                 pass
-            self._write(database)
+            self._write(shelf.database)
+            if shelf.reopen_seconds is not None:
+                shelf.reopen(self.limits)
         finally:
             if self._waiting:
                 self._report("activity lost", rows=len(self._waiting))
-            database.close()
+            shelf.database.close()
             self._on_loop(_settle, self._ended, None, None)
 
-    def _open_database(self) -> Database:
-        try:
-            return Database(self.path)
-        except sqlite3.Error as error:
-            self._report("activity is kept in memory, its file cannot be used", path=str(self.path), error=str(error))
-            return Database(None)
-
-    def _take_next(self, database: Database) -> bool:
+    def _take_next(self, shelf: Shelf) -> bool:
         """Take one thing out of the queue and do it; True at the end."""
+        if shelf.reopen_seconds == 0:
+            shelf.reopen(self.limits)
         try:
-            item = self._queue.get(timeout=_RETRY_SECONDS if self._waiting else None)
+            item = self._queue.get(timeout=_RETRY_SECONDS if self._waiting else shelf.reopen_seconds)
         except queue.Empty:
-            self._write(database)
+            self._write(shelf.database)
             return False
         match item:
             case _Closed():
                 self._retry_at = None
                 return True
             case _Asked():
-                self._write(database)
-                self._answer(database, item)
+                self._write(shelf.database)
+                self._answer(shelf.database, item)
             case list():
                 for row, complete in item:
                     self._take_row(row, complete)
-                self._write(database)
+                self._write(shelf.database)
         return False
 
     def _take_row(self, row: Row, complete: Completion | None) -> None:

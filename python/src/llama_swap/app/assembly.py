@@ -135,7 +135,12 @@ def sampling_seconds(config: Config) -> float | None:
 
 
 def limits(config: Config) -> Limits:
-    """How many finished requests are remembered: by number in memory, as asked for in a file."""
+    """How many finished requests are remembered: in a file as asked for, by number without one or while it fails."""
     if config.store_path is None:
-        return Limits(config.metrics_max_in_memory)
-    return Limits(config.store_max_rows or None, config.store_max_age_days or None)
+        return Limits(max_rows_in_memory=config.metrics_max_in_memory)
+    return Limits(config.store_max_rows or None, config.store_max_age_days or None, config.metrics_max_in_memory)
+
+
+def store_path_changed(store: Store, config: Config) -> bool:
+    """Whether a configuration names another file for finished requests, which needs a restart to take effect."""
+    return store.path != config.store_path
