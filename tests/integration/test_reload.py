@@ -51,6 +51,19 @@ def test_changed_model_finishes_its_stream_and_stops_before_the_new_one_starts(s
     assert service.journal("start")[1]["t"] >= service.journal("exit")[0]["t"]
 
 
+def test_preload_that_a_reload_adds_is_loaded(service):
+    """A name that is new in the list counts at once, as in llama-swap."""
+    service.write({"models": {"a": service.model(), "b": service.model()}, "groups": together("a", "b")})
+    service.start()
+    hooks = {"on_startup": {"preload": ["b"]}}
+    service.write(
+        {"models": {"a": service.model(), "b": service.model()}, "groups": together("a", "b"), "hooks": hooks}
+    )
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_until(lambda: service.http.get("/running").json()["running"][:1])
+    service.wait_until(lambda: service.states() == {"b": "ready"})
+
+
 @pytest.mark.parametrize("text", ["models: [", "modles: {}\n", "models:\n  x: {cmd: sleep 1}\n"])
 def test_broken_file_keeps_the_old_configuration(service, text):
     """The old configuration stays in force and the log names file and line."""

@@ -230,15 +230,3 @@ def test_idle_costs_nothing(service):
     with pytest.raises(subprocess.TimeoutExpired):
         service.process.wait(3)
     assert cpu_seconds() - before <= 0.03
-
-
-def test_request_to_a_dying_upstream_goes_to_the_next_one(service):
-    """A process that no longer accepts connections but is not gone yet costs its next client nothing."""
-    start(service, {"a": service.model()})
-    pid = service.echo("a")["pid"]
-    for _ in range(5):
-        os.kill(pid, signal.SIGKILL)
-        service.wait_until(lambda gone=pid: gone not in service.leftovers())  # dead, but perhaps not reaped
-        pid_after = service.echo("a")["pid"]
-        assert pid_after != pid
-        pid = pid_after

@@ -71,6 +71,36 @@ def test_upstream_error_after_the_loading_state_is_an_event(service):
     assert json.loads(events(stream.text)[-1])["error"]["message"] == "context too long"
 
 
+def test_cancel_during_the_loading_state_ends_the_stream_and_not_the_connection(service):
+    """The client has a head already: it gets an error event and the end of the stream, never a second answer."""
+    service.write({"sendLoadingState": True, "models": {"m": service.model("--load-seconds 5")}})
+    service.start()
+    with service.stream("m") as stream:
+        text = stream.iter_text()
+        seen = next(text)
+        (entry,) = service.http.get("/api/inflight").json()["requests"]
+        service.http.post(f"/api/inflight/{entry['id']}/cancel")
+        seen += "".join(text)
+    assert json.loads(events(seen)[-1])["error"]["code"] == "request_cancelled"
+    assert "HTTP/1.1" not in seen
+
+
+def test_answer_into_a_begun_stream_is_asked_for_uncompressed(service):
+    """The head said nothing of compression, so the upstream must not use it."""
+    service.write({"sendLoadingState": True, "models": {"m": service.model("--load-seconds 0.3")}})
+    service.start()
+    service.echo("m")
+    metered = {
+        name.lower(): value for name, value in service.echo("m", headers={"Accept-Encoding": "br, gzip"})["headers"]
+    }
+    assert metered["accept-encoding"] == "gzip"
+    service.http.get("/unload")
+    with service.stream("m", fake={"body": "{}", "content_type": "application/json"}) as stream:
+        stream.read()
+    assert "error" in json.loads(events(stream.text)[-1])
+    service.wait_until(lambda: service.http.get("/api/metrics/activity").json()["data"][0]["outcome"] != "ok")
+
+
 def test_refusals_that_come_at_once_keep_their_status(service):
     """Only a client that really waits gets an early answer."""
     service.write({"sendLoadingState": True, "models": {"m": service.model("--load-seconds 0.5", concurrencyLimit=1)}})
@@ -112,6 +142,19 @@ def test_silent_keep_alive_is_a_comment(monkeypatch):
     wait.visit = Visit()
     wait._tell()
     assert sent == [b": Queue position: #2 (a is loading)\n\n"]
+
+
+@pytest.mark.slow
+def test_keep_alive_where_the_body_is_not_read(service):
+    """Below /upstream the Accept header says that a stream is wanted."""
+    service.write({"models": {"m": service.model("--load-seconds 11")}})
+    service.start()
+    headers = {"Accept": "text/event-stream", "Content-Type": "application/json"}
+    answer = service.http.post(
+        "/upstream/m/v1/chat/completions", content=b'{"stream": true, "messages": []}', headers=headers
+    )
+    assert answer.text.startswith(": ")
+    assert events(answer.text)[-1] == "[DONE]"
 
 
 @pytest.mark.slow

@@ -8,6 +8,10 @@ from pathlib import Path
 
 # More than any desk needs, and small enough for programs that loop over all of them.
 _MOST_DESCRIPTORS = 65536
+# A client's own connection and the one to its upstream; pipes, sockets and files of processes and the service itself.
+_DESCRIPTORS_OF_A_CLIENT = 2
+_RESERVED_DESCRIPTORS = 128
+_FEWEST_CONNECTIONS = 16
 
 
 def bind(listen: str) -> list[socket.socket]:
@@ -57,6 +61,12 @@ def tls_context(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert_file, key_file)
     return context
+
+
+def most_connections() -> int:
+    """How many clients to accept at once, so that descriptors are left for upstreams and processes."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(_FEWEST_CONNECTIONS, (soft - _RESERVED_DESCRIPTORS) // _DESCRIPTORS_OF_A_CLIENT)
 
 
 def raise_descriptor_limit() -> int:

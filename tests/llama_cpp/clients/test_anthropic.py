@@ -143,7 +143,6 @@ def test_death_of_the_upstream_is_no_end(client, messages, service):
     _read_a_stream_that_dies(client, messages, service, Exception)
 
 
-@pytest.mark.xfail(strict=True, reason="the error event lacks `event: error`: the reason never reaches the client")
 def test_death_of_the_upstream_is_an_error_with_a_reason(client, messages, service):
     """A stream whose upstream dies raises the client's own exception and says why."""
     _read_a_stream_that_dies(client, messages, service, anthropic.APIError)

@@ -73,9 +73,6 @@ def test_failed_load_raises(results, sdk):
         "openai",
         pytest.param(
             "anthropic",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the error event lacks `event: error`: the client sees an empty answer"
-            ),
         ),
     ],
 )

@@ -45,6 +45,14 @@ def test_tls_files_arrive(served):
     assert (served[0].tls_cert_file, served[0].tls_key_file) == (Path("c"), Path("k"))
 
 
+def test_check_takes_the_flag_of_serving_too(tmp_path, capsys):
+    """Whoever copies the flags of the service is understood."""
+    file = tmp_path / "config.yaml"
+    file.write_text(GOOD)
+    assert main(["check", "--config", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("ok")
+
+
 def test_check_of_a_good_configuration(tmp_path, capsys):
     """A good configuration is shown with its models, and gives 0."""
     file = tmp_path / "config.yaml"

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from llama_swap.api.auth import require_key
 from llama_swap.api.browser import check_browser
+from llama_swap.api.cancellation import CANCELLED, accept_cancellation
 from llama_swap.api.errors import error_response
 from llama_swap.api.openai import QUERY_ROUTES
 from llama_swap.api.relay import raw_target
@@ -35,22 +36,14 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     try:
         response = await _answer(request, handler)
     except asyncio.CancelledError:
-        if not _was_cancelled_by_us(visit):
+        if not visit.is_cancelled_by_us or visit.exchange.has_begun:
             _log(request, visit, _CLIENT_CLOSED_REQUEST, 0)
             raise
-        response = error_response(RequestError(Reason.CANCELLED, "the request was cancelled on request of an operator"))
+        accept_cancellation()
+        response = error_response(CANCELLED)
     length = visit.exchange.response_bytes or _body_length(response)
     _log(request, visit, visit.exchange.status or response.status, length)
     return response
-
-
-def _was_cancelled_by_us(visit: Visit) -> bool:
-    """Whether an operator cancelled a request whose client is still there and has nothing yet; it gets an answer."""
-    task = asyncio.current_task()
-    if task is None or visit.entry is None or not visit.entry.cancelled or visit.exchange.status:
-        return False
-    task.uncancel()
-    return True
 
 
 async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:

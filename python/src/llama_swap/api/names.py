@@ -69,10 +69,23 @@ def pinned(site: Site, requested: str) -> str:
 def _choose(site: Site, name: str, selector: Selector) -> str:
     if selector.strategy is Strategy.PIN or len(selector.targets) == 1:
         return selector.targets[0]
-    loads = _loads(site, selector.targets)
+    targets = _answering(site, selector.targets)
+    loads = _loads(site, targets)
     if selector.strategy is Strategy.WARM:
-        return choose_warm(selector.targets, loads)
-    return choose_spillover(selector.targets, loads, limit=selector.spillover, turn=site.turns.next(name))
+        return choose_warm(targets, loads)
+    return choose_spillover(targets, loads, limit=selector.spillover, turn=site.turns.next(name))
+
+
+def _answering(site: Site, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """The targets without those of peers that are known not to answer; all of them where none is left."""
+    return tuple(target for target in targets if not _is_silent(site, target)) or targets
+
+
+def _is_silent(site: Site, target: str) -> bool:
+    if site.config.find(target) is not None:
+        return False
+    found = site.config.find_peer_model(target)
+    return found is not None and site.peers.of(found.peer).is_silent
 
 
 def _loads(site: Site, targets: tuple[str, ...]) -> dict[str, TargetLoad]:
@@ -87,7 +100,9 @@ def _loads(site: Site, targets: tuple[str, ...]) -> dict[str, TargetLoad]:
             warmth = _WARMTH.get(view.phase, Warmth.COLD) if view else Warmth.COLD
             loads[target] = TargetLoad(warmth, (view.leases if view else 0) + waiting[model.id])
         elif found := site.config.find_peer_model(target):
-            loads[target] = TargetLoad(Warmth.READY, site.peers.of(found.peer).in_service[found.model])
+            # Nobody knows what a peer has loaded: it counts as loaded while it works for us, else the order decides.
+            busy = site.peers.of(found.peer).in_service[found.model]
+            loads[target] = TargetLoad(Warmth.READY if busy else Warmth.COLD, busy)
     return loads
 
 

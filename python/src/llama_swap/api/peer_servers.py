@@ -8,20 +8,27 @@ from dataclasses import dataclass, field
 
 from llama_swap.config import Peer
 from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.exchange import Exchange
 from llama_swap.proxy.upstream import Upstream, UpstreamTimeouts
 
 # After the first failed connection a peer is tried again soon, then ever more rarely.
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+# What callers are told while somebody else's request finds out whether it is back.
+_PROBE_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
 class PeerServer:
     """One peer and what is known about its health.
 
+    Only a connection that cannot be made counts against it: a slow answer, or one that ends early, says nothing about
+    the next request. After the pause one request tries it while the others still fail at once.
+
     Attributes:
         in_service: requests by model.
         silent_until: monotonic seconds; until then it is not even tried.
+        probe: the request that tries it after a pause.
     """
 
     peer: Peer
@@ -30,33 +37,55 @@ class PeerServer:
     failures: int = 0
     silent_until: float = 0.0
     last_error: str = ""
+    probe: Exchange | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a request would fail at once."""
+        return self._silent_seconds() > 0
 
     def require_alive(self) -> None:
         """Raise RequestError at once while the peer is known not to answer."""
-        wait = self.silent_until - time.monotonic()
+        wait = self._silent_seconds()
         if wait > 0:
             message = f"peer {self.peer.id!r} does not answer ({self.last_error}); next try in {wait:.1f} s"
             raise RequestError(Reason.UPSTREAM_FAILED, message, retry_after_seconds=wait)
 
+    def _silent_seconds(self) -> float:
+        # A probe that has reached the peer answers the question, however long its own answer takes.
+        if self.failures and self.probe is not None and not has_reached(self.probe):
+            return _PROBE_SECONDS
+        return self.silent_until - time.monotonic()
+
     def note_failure(self, error: str) -> None:
-        """It could not be reached or died before it answered."""
+        """It could not be reached."""
         self.failures += 1
         self.last_error = error
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 10))
         self.silent_until = time.monotonic() + pause
 
-    def note_answer(self) -> None:
-        """It answered, whatever it said."""
+    def note_reached(self) -> None:
+        """It took a request, whatever became of it."""
         self.failures, self.silent_until, self.last_error = 0, 0.0, ""
 
     @contextlib.contextmanager
-    def serving(self, model: str) -> Iterator[None]:
-        """Count a request while it lasts."""
+    def serving(self, model: str, exchange: Exchange) -> Iterator[None]:
+        """Count a request while it lasts; the first one after a failure finds out whether the peer is back."""
+        probes = self.failures > 0 and self.probe is None
+        if probes:
+            self.probe = exchange
         self.in_service[model] += 1
         try:
             yield
         finally:
             self.in_service[model] -= 1
+            if probes:
+                self.probe = None
+
+
+def has_reached(exchange: Exchange) -> bool:
+    """Whether the upstream took a request or at least began to answer it."""
+    return exchange.upstream_sent_at is not None or exchange.status > 0
 
 
 class PeerServers:

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
+from llama_swap.api.peer_servers import has_reached
 from llama_swap.api.site import site_of
 from llama_swap.api.visit import visit_of
 from llama_swap.config import Peer, PeerModel
@@ -37,16 +38,17 @@ async def relay_to_peer(
     )
     if visit.on_serve is not None:
         visit.on_serve()
-    with server.serving(model.model):
+    with server.serving(model.model, visit.exchange):
         try:
-            response = await forward(request, server.upstream, outgoing, visit.exchange)
+            return await forward(request, server.upstream, outgoing, visit.exchange)
         except RequestError as error:
-            if visit.exchange.outcome is Outcome.UPSTREAM_FAILED:
+            if visit.exchange.outcome is Outcome.UPSTREAM_FAILED and not has_reached(visit.exchange):
                 server.note_failure(error.message)
             message = f"peer proxy error: {error.message}"
             raise RequestError(error.reason, message, retry_after_seconds=error.retry_after_seconds) from error
-        server.note_answer()
-        return response
+        finally:
+            if has_reached(visit.exchange):
+                server.note_reached()
 
 
 def _headers(request: web.Request, peer: Peer, *, keeps_credentials: bool) -> list[tuple[bytes, bytes]]:

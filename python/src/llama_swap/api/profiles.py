@@ -20,7 +20,7 @@ async def list_profiles(request: web.Request) -> web.Response:
 
 
 async def set_active(request: web.Request) -> web.Response:
-    """``PUT /api/profiles/active`` with ``{"name": NAME}``, or null for none."""
+    """``PUT /api/profiles/active`` with ``{"name": NAME}``, or null or "" for none."""
     site = site_of(request)
     name = _name_in(await request.read())
     if name is not None and name not in site.config.profiles:
@@ -41,7 +41,7 @@ def _name_in(body: bytes) -> str | None:
     name = data["name"]
     if name is not None and not isinstance(name, str):
         raise RequestError(Reason.INVALID_REQUEST, "profile name must be a string or null")
-    return name
+    return name or None
 
 
 def routes() -> list[web.RouteDef]:

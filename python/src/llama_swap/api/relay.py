@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
+from llama_swap.api.cancellation import CANCELLED, accept_cancellation
 from llama_swap.api.site import Site, site_of
 from llama_swap.api.visit import visit_of
 from llama_swap.api.waiting import Waiting, waiting_for
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
 from llama_swap.proxy.forward import forward
+from llama_swap.proxy.headers import readable_encodings
 from llama_swap.proxy.websocket import tunnel, wants_websocket
 from llama_swap.supervisor import Instance, Lease
 
@@ -45,6 +48,12 @@ async def relay(
         answer = waiting.fail(error) if waiting is not None else None
         if answer is None:
             raise
+        return answer
+    except asyncio.CancelledError:
+        answer = waiting.fail(CANCELLED) if waiting is not None and visit.is_cancelled_by_us else None
+        if answer is None:
+            raise
+        accept_cancellation()
         return answer
     finally:
         if waiting is not None:
@@ -88,7 +97,7 @@ async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting
         leasing = supervisor.lease(model.id, waiting.request_id)
     async with leasing as lease:
         if waiting is not None:
-            outgoing = replace(outgoing, early=waiting.granted())
+            outgoing = _into_stream(outgoing, waiting.granted())
         try:
             return await _use(lease, request, outgoing)
         except RequestError as error:
@@ -97,6 +106,13 @@ async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting
             if error.reason is Reason.UPSTREAM_FAILED and visit.exchange.upstream_sent_at is None and kept:
                 raise _NeverSentError(error, lease.instance) from error
             raise
+
+
+def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:
+    """The request with its answer going into a stream that has begun, where it must not be compressed."""
+    if early is None:
+        return outgoing
+    return replace(outgoing, early=early, drop_headers=outgoing.drop_headers | {"accept-encoding"})
 
 
 async def _use(lease: Lease, request: web.Request, outgoing: Outgoing) -> web.StreamResponse:
@@ -135,7 +151,7 @@ def _outgoing(request: web.Request, site: Site, model: Model, target: str, body:
     return Outgoing(
         method=request.method,
         target=target,
-        headers=request.raw_headers,
+        headers=readable_encodings(request.raw_headers),
         body=body,
         model=model.id,
         drop_headers=dropped,

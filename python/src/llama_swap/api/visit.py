@@ -38,6 +38,11 @@ class Visit:
     lease: Lease | None = None
     exchange: Exchange = field(default_factory=Exchange)
 
+    @property
+    def is_cancelled_by_us(self) -> bool:
+        """Whether an operator cancelled it before anything of an upstream's answer was passed on."""
+        return self.entry is not None and self.entry.cancelled and not self.exchange.status
+
 
 def visit_of(request: web.Request) -> Visit:
     """The notes about a request."""

@@ -20,9 +20,10 @@ from llama_swap.config import Model
 from llama_swap.errors import RequestError
 from llama_swap.proxy.early import EarlyStream, can_begin_early
 from llama_swap.proxy.forward import RelayedResponse
+from llama_swap.proxy.websocket import wants_websocket
 
 _CHAT = "/v1/chat/completions"
-_ANTHROPIC = "/v1/messages"
+_EVENT_STREAM = "text/event-stream"
 _PROGRESS_SECONDS = 0.75
 _SILENT_SECONDS = 10.0
 _RULE = "─" * 20
@@ -67,7 +68,8 @@ class Waiting:
         if stream is None:
             return None
         self.visit.refusal = error.without_traceback()
-        stream.fail(error_event(self.request.path, error))
+        row = TABLE[error.reason]
+        stream.fail(error.message, error_type=row.error_type, code=row.code)
         return RelayedResponse(200, closes=stream.closes)
 
     def _set_timer(self, seconds: float) -> None:
@@ -115,18 +117,12 @@ class Waiting:
 
 
 def waiting_for(request: web.Request, site: Site, model: Model, visit: Visit) -> Waiting | None:
-    """The wait of this request if its client asked for a stream that can begin early; None otherwise."""
-    if not visit.stream or not can_begin_early(request):
+    """The wait of this request if its client asked for a stream that can begin early; None otherwise.
+
+    Where the body is not read (``/upstream``, forms), ``Accept: text/event-stream`` says that a stream is wanted.
+    """
+    wants_stream = visit.stream or _EVENT_STREAM in request.headers.get("Accept", "")
+    if not wants_stream or wants_websocket(request) or not can_begin_early(request):
         return None
-    tells_progress = model.send_loading_state and request.path.startswith(_CHAT)
+    tells_progress = visit.stream and model.send_loading_state and request.path.startswith(_CHAT)
     return Waiting(request, site, model, visit, site.supervisor.new_request_id(), tells_progress)
-
-
-def error_event(path: str, error: RequestError) -> bytes:
-    """The SSE event for an error, in the form that the route's clients know."""
-    row = TABLE[error.reason]
-    if path.startswith(_ANTHROPIC):
-        body = {"type": "error", "error": {"type": "api_error", "message": error.message}}
-        return b"event: error\ndata: " + msgspec.json.encode(body) + b"\n\n"
-    details = {"message": error.message, "type": row.error_type, "param": None, "code": row.code}
-    return b"data: " + msgspec.json.encode({"error": details}) + b"\n\n"

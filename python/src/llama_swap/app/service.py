@@ -18,7 +18,7 @@ from llama_swap.app.sources import Sources
 from llama_swap.config import Config, ConfigError
 from llama_swap.config.watch import watch_changes
 from llama_swap.errors import RequestError
-from llama_swap.listen import address_text, is_local
+from llama_swap.listen import address_text, is_local, most_connections
 from llama_swap.logs import LogFormat, LogHub, LogSettings, StdoutChoice, set_up_logging
 from llama_swap.notify import Notifier
 from llama_swap.proxy import front
@@ -38,9 +38,7 @@ class Frontage:
 
     async def close(self) -> None:
         """Accept nothing new and return when the requests in flight have ended, or their budget has."""
-        for server in self.servers:
-            server.close()
-        await self.runner.cleanup()
+        await front.close(self.runner, self.servers, budget_seconds=SHUTDOWN_BUDGET_SECONDS)
 
 
 class Service:
@@ -82,8 +80,8 @@ class Service:
             frontage = await self._serve_http(site)
             self._greet(site.config)
             background += [
-                tasks.create_task(self._reload_when_asked(parts), name="reload"),
-                tasks.create_task(self._preload(site.supervisor), name="preload"),
+                tasks.create_task(self._reload_when_asked(parts, tasks), name="reload"),
+                tasks.create_task(self._preload(site.supervisor, site.config.preload), name="preload"),
                 tasks.create_task(parts.sampler.run(), name="sampler"),
             ]
             if self._options.watch_config:
@@ -94,9 +92,12 @@ class Service:
                 task.cancel()
 
     async def _serve_http(self, site: Site) -> Frontage:
-        runner = front.make_runner(build_application(site), shutdown_timeout=SHUTDOWN_BUDGET_SECONDS)
+        runner = front.make_runner(build_application(site))
         await runner.setup()
-        servers = [await front.listen(runner, listener, tls=self._tls) for listener in self._listeners]
+        most = most_connections()
+        servers = [
+            await front.listen(runner, listener, tls=self._tls, max_connections=most) for listener in self._listeners
+        ]
         return Frontage(runner, servers)
 
     def _catch_signals(self) -> None:
@@ -115,9 +116,9 @@ class Service:
                 self._log.warning("no apiKeys on an open address", address=address, risk=risk)
         self._notifier.ready()
 
-    async def _preload(self, supervisor: Supervisor) -> None:
-        """Load the models of ``hooks.on_startup.preload`` one after another."""
-        for model_id in supervisor.config.preload:
+    async def _preload(self, supervisor: Supervisor, models: Sequence[str]) -> None:
+        """Load models of ``hooks.on_startup.preload`` one after another."""
+        for model_id in models:
             try:
                 await supervisor.load(model_id)
             except RequestError as error:
@@ -130,7 +131,7 @@ class Service:
             self._log.info("configuration changed on disk")
             self._reload.set()
 
-    async def _reload_when_asked(self, parts: Parts) -> None:
+    async def _reload_when_asked(self, parts: Parts, tasks: asyncio.TaskGroup) -> None:
         while True:
             await self._reload.wait()
             self._reload.clear()
@@ -141,7 +142,9 @@ class Service:
             except ConfigError as error:
                 self._log.error("configuration not reloaded, the old one stays in force", problems=str(error))
             else:
+                added = [model for model in config.preload if model not in parts.site.config.preload]
                 self._put_in_force(parts, config)
+                tasks.create_task(self._preload(parts.site.supervisor, added), name="preload")
             self._notifier.ready()
 
     def _put_in_force(self, parts: Parts, config: Config) -> None:

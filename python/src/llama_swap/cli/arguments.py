@@ -90,6 +90,7 @@ def _define_serve(parser: argparse.ArgumentParser) -> None:
 
 def _define_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, nargs="?", metavar="FILE", help="the configuration")
+    parser.add_argument("--config", dest="config_flag", type=Path, metavar="FILE", help="the same, as for serving")
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder of configuration files")
     missing = "variables of the environment that are not set are warnings (for build time)"
     parser.add_argument("--allow-missing-env", action="store_true", help=missing)

@@ -48,7 +48,7 @@ def check(arguments: argparse.Namespace) -> int:
     # The answer must not depend on what happens to run on this machine now.
     ports = PortBook(is_free=lambda _port: True)
     try:
-        sources = config_sources(arguments.config, arguments.config_dir)
+        sources = config_sources(arguments.config or arguments.config_flag, arguments.config_dir)
         config = load_config(sources, env=os.environ, ports=ports, allow_missing_env=arguments.allow_missing_env)
     except ConfigError as error:
         count = len(error.problems)

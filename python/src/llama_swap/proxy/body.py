@@ -3,6 +3,7 @@
 Untouched values keep their exact bytes: msgspec hands them out raw and they are put back as they were.
 """
 
+import asyncio
 import io
 import re
 import zlib
@@ -17,7 +18,7 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy import jsonpath
 from llama_swap.proxy.refusal import envelope
 
-COMPRESSED_LIMIT_BYTES = 256 * 1024 * 1024
+COMPRESSED_LIMIT_BYTES = 64 * 1024 * 1024
 """What a compressed body may unpack to where no limit is configured; plain bodies are bounded by what was sent."""
 
 # zlib's name for each coding; both kinds of `deflate` occur in the wild, `wbits` 15 + 32 tells zlib from gzip.
@@ -198,8 +199,10 @@ async def _unpack(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterator[by
             while rest and not unpacker.eof:
                 yield unpacker.decompress(rest, 1024 * 1024)
                 rest = unpacker.unconsumed_tail
+                await asyncio.sleep(0)  # a few kilobytes may be megabytes: others must have their turn
         while tail := unpacker.decompress(unpacker.unconsumed_tail, 1024 * 1024):
             yield tail
+            await asyncio.sleep(0)
     except zlib.error as error:
         raise RequestError(Reason.INVALID_REQUEST, f"the request's body is not valid {coding}: {error}") from error
     if started and not unpacker.eof:

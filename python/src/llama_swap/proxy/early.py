@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import HttpVersion11, web
 
+from llama_swap.proxy.error_events import error_event
 from llama_swap.proxy.exchange import Exchange
 from llama_swap.proxy.headers import http_date, is_event_stream, serialize
 
@@ -36,13 +37,14 @@ class EarlyStream:
         exchange: whose ``status`` and ``headers`` tell what the upstream answered.
     """
 
-    __slots__ = ("_client", "_exchange", "_rejected", "closes")
+    __slots__ = ("_client", "_exchange", "_path", "_rejected", "closes")
 
     def __init__(self, request: web.BaseRequest, exchange: Exchange) -> None:
         if request.transport is None:
             raise ConnectionResetError("the client has left")
         self._client: asyncio.WriteTransport = request.transport
         self._exchange = exchange
+        self._path = request.path
         self._rejected = b""
         self.closes = not request.keep_alive
         headers = [
@@ -54,6 +56,7 @@ class EarlyStream:
         ]
         if self.closes:
             headers.append((b"Connection", b"close"))
+        exchange.began_early = True
         self._client.write(serialize(b"HTTP/1.1 200 OK\r\n", headers))
 
     def is_closing(self) -> bool:
@@ -82,34 +85,30 @@ class EarlyStream:
     def finish(self) -> None:
         """The upstream's answer is complete: end the stream, with an error event if it was no event stream."""
         if not self.is_passing:
-            self.send(b"data: " + msgspec.json.encode({"error": self._upstream_error()}) + b"\n\n")
-        if not self._client.is_closing():
-            self._client.write(_LAST_CHUNK)
+            self.send(self._rejection())
+        self._end()
 
-    def fail(self, event: bytes) -> None:
-        """End the stream with this error event before any answer of an upstream."""
-        self.send(event)
-        if not self._client.is_closing():
-            self._client.write(_LAST_CHUNK)
+    def fail(self, message: str, *, error_type: str, code: str) -> None:
+        """End the stream with an error before any answer of an upstream."""
+        self.send(error_event(self._path, message=message, error_type=error_type, code=code))
+        self._end()
 
-    def cut(self, event: bytes) -> None:
-        """The upstream died in the middle: the error event, then no clean end."""
-        self.send(event)
+    def cut(self, message: str) -> None:
+        """The upstream died in the middle: the error, then no clean end."""
+        self.send(b"\n\n" + error_event(self._path, message=message, code="upstream_died"))
         self._client.close()
 
-    def _upstream_error(self) -> object:
+    def _end(self) -> None:
+        if not self._client.is_closing():
+            self._client.write(_LAST_CHUNK)
+
+    def _rejection(self) -> bytes:
         """The upstream's own error where it sent one, else its status and what it said."""
-        try:
-            body = msgspec.json.decode(self._rejected)
-        except msgspec.DecodeError:
-            body = None
-        if isinstance(body, dict) and "error" in body:
-            return body["error"]
-        text = self._rejected.decode("utf-8", "replace")[:500]
         status = self._exchange.status
-        return {
-            "message": f"the upstream answered {status}: {text}",
-            "type": "server_error",
-            "param": None,
-            "code": status,
-        }
+        try:
+            error = msgspec.json.decode(self._rejected)["error"]
+            message, kind, code = error["message"], error.get("type", "server_error"), error.get("code", status)
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+            text = self._rejected.decode("utf-8", "replace")[:500]
+            message, kind, code = f"the upstream answered {status}: {text}", "server_error", status
+        return error_event(self._path, message=str(message), error_type=str(kind), code=code)

@@ -92,6 +92,7 @@ class Exchange:
         detail: what went wrong, for the log; "" when nothing did.
         headers: the upstream's answer headers as received.
         tail: the end of the answer's body without framing, at most :data:`TAIL_BYTES`.
+        began_early: the client got the head of an event stream from us, before any answer.
         on_head: called once the answer's head is known.
         on_piece: called with each piece of the answer's body, without framing.
     """
@@ -106,8 +107,14 @@ class Exchange:
     detail: str = ""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     tail: bytes = b""
+    began_early: bool = False
     on_head: Callable[[], object] | None = None
     on_piece: Callable[[bytes], object] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the client has the head of an answer, so that it can get no other one."""
+        return self.began_early or self.status > 0
 
     def header(self, name: bytes) -> bytes:
         """The first answer header of this lower-case name, or ``b""``."""

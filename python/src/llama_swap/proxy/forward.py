@@ -15,7 +15,7 @@ from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing
 from llama_swap.proxy.headers import request_headers, request_line, serialize
 from llama_swap.proxy.relay import Ending, Relay
-from llama_swap.proxy.truncation import end_cut_short, error_event, reset, send_last_event
+from llama_swap.proxy.truncation import end_cut_short, last_event, reset, send_last_event
 from llama_swap.proxy.upstream import Upstream
 
 __all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
@@ -165,7 +165,7 @@ def _cut_off(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, why: st
     """
     if relay.ending is not None or relay.head is None or has_left(request):
         return
-    event = error_event(f"model {outgoing.model!r}: {why}", code="request_cancelled")
+    event = last_event(request.path, f"model {outgoing.model!r}: {why}", code="request_cancelled")
     if outgoing.early is not None:
         outgoing.early.send(event)
     elif not send_last_event(request, relay.head, event, relay.tail.pieces) and request.transport is not None:
@@ -288,11 +288,11 @@ def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, messag
     """End a stream whose head was ours."""
     closes = early.closes
     if relay.ending is Ending.COMPLETE:
-        exchange.outcome = Outcome.OK
+        exchange.outcome = Outcome.OK if early.is_passing else Outcome.UPSTREAM_FAILED
         early.finish()
     elif relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
-        early.cut(error_event(message))
+        early.cut(message)
         closes = True
     else:
         exchange.outcome = Outcome.CLIENT_GONE

@@ -45,6 +45,21 @@ def end_to_end(headers: RawHeaders, dropped: Iterable[bytes] = ()) -> list[tuple
     return [(name, value) for name, value in headers if name.lower() not in unwanted]
 
 
+def readable_encodings(headers: RawHeaders) -> RawHeaders:
+    """The headers with Accept-Encoding reduced to what we can read usage from; none of it left is none accepted."""
+    if not any(name.lower() == b"accept-encoding" for name, _ in headers):
+        return headers
+    return [
+        (name, _gzip_and_deflate(value) if name.lower() == b"accept-encoding" else value) for name, value in headers
+    ]
+
+
+def _gzip_and_deflate(value: bytes) -> bytes:
+    offered = [token.strip() for token in value.split(b",")]
+    kept = [token for token in offered if token.partition(b";")[0].lower() in {b"gzip", b"deflate", b"identity"}]
+    return b", ".join(kept) or b"identity"
+
+
 def forwarded_for(headers: RawHeaders, remote: str | None) -> bytes:
     """The X-Forwarded-For value with the client's address appended; ``b""`` where there is nothing to say."""
     hops = [value for name, value in headers if name.lower() == b"x-forwarded-for"]

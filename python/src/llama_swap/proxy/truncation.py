@@ -17,10 +17,10 @@ import struct
 from collections.abc import Sequence
 
 import httptools
-import msgspec
 from aiohttp import HttpVersion11, web
 
 from llama_swap.proxy.answer import AnswerHead, Framing
+from llama_swap.proxy.error_events import error_event
 from llama_swap.proxy.headers import is_event_stream
 
 _FLUSH_SECONDS = 30.0
@@ -29,10 +29,9 @@ _LAST_CHUNK = b"0\r\n\r\n"
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
-def error_event(message: str, *, code: str = "upstream_died") -> bytes:
-    """The SSE event that says why a stream ends; the blank line before it ends whatever line was torn."""
-    error = {"message": message, "type": "server_error", "param": None, "code": code}
-    return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
+def last_event(path: str, message: str, *, code: str = "upstream_died") -> bytes:
+    """The event that says why a stream ends; the blank line before it ends whatever line was torn."""
+    return b"\n\n" + error_event(path, message=message, code=code)
 
 
 def missing_of_chunk(head: AnswerHead, pieces: Sequence[bytes]) -> int | None:
@@ -104,7 +103,7 @@ def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, pi
 
 def end_cut_short(request: web.BaseRequest, head: AnswerHead, message: str, pieces: Sequence[bytes]) -> None:
     """End an answer that lacks its end, and the client's connection with it; ``pieces`` as above."""
-    visible = send_last_event(request, head, error_event(message), pieces)
+    visible = send_last_event(request, head, last_event(request.path, message), pieces)
     transport = request.transport
     if transport is None or transport.is_closing():
         return
