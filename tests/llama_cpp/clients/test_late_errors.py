@@ -67,15 +67,7 @@ def test_failed_load_raises(results, sdk):
         results[f"read_{sdk}", "failed load"].result(60)
 
 
-@pytest.mark.parametrize(
-    "sdk",
-    [
-        "openai",
-        pytest.param(
-            "anthropic",
-        ),
-    ],
-)
+@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
 def test_error_of_the_upstream_raises(results, sdk):
     """What the upstream refuses after the comments raises the SDK's own exception with the reason."""
     with pytest.raises((openai.APIError, anthropic.APIError), match="context size"):
