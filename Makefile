@@ -21,7 +21,7 @@ test: .venv/.installed-dev .venv/agent-cli/.installed
 	$(PYTEST) $(PARALLEL) tests
 
 test-fast: .venv/.installed-dev
-	$(PYTEST) $(PARALLEL) -m "not slow" tests/unit tests/scheduler
+	$(PYTEST) $(PARALLEL) -m "not slow" tests/unit tests/documents tests/scheduler
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check --config python/pyproject.toml $(RUFF_PATHS)

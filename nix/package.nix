@@ -31,7 +31,9 @@ python3Packages.buildPythonApplication {
   build-system = [ python3Packages.hatchling ];
   dependencies = packages (requirements.of [ "speed" ]);
 
+  # Of the demo extra nixpkgs has gguf only; the tests of llama.cpp inside Python are skipped without xllamacpp.
   nativeCheckInputs = packages (requirements.extras [ "test" ]) ++ [
+    python3Packages.gguf
     python3Packages.pytestCheckHook
   ];
   enabledTestPaths = [

@@ -5,6 +5,9 @@
   service,
   ...
 }:
+let
+  requirements = import ../requirements.nix { inherit lib; };
+in
 pkgs.runCommand "lint"
   {
     src = lib.fileset.toSource {
@@ -23,11 +26,12 @@ pkgs.runCommand "lint"
       pkgs.ruff
       pkgs.shellcheck
       pkgs.statix
-      (pkgs.python3.withPackages (packages: [
-        (packages.toPythonModule service)
-        packages.mypy
-        packages.types-pyyaml
-      ]))
+      (pkgs.python3.withPackages (
+        packages:
+        [ (packages.toPythonModule service) ]
+        # ruff is a program of its own in nixpkgs. All the rest of the extra is mypy and the stubs it wants.
+        ++ map (name: packages.${name}) (lib.remove "ruff" (requirements.extras [ "lint" ]))
+      ))
     ];
   }
   ''

@@ -1,10 +1,13 @@
 """The translation of flags to llama.cpp's parameters; the running server is tested in tests/llama_cpp."""
 
 import pytest
-import xllamacpp
 
 from llama_swap.demo import server
 from llama_swap.demo.flags import FlagError, parse_flags
+
+xllamacpp = pytest.importorskip(
+    "xllamacpp", reason="the demo extra is not installed, or not here: nixpkgs has no xllamacpp"
+)
 
 
 def params(*argv):

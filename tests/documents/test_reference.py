@@ -15,7 +15,7 @@ from llama_swap.config import ConfigError, PortBook, json_schema, load_config, r
 from llama_swap.config.tree import Array, Table
 from llama_swap.config.yaml12 import parse_yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
 EXAMPLE = ROOT / "docs" / "example.yaml"
 KEYS = ROOT / "tests" / "data" / "llama_swap_keys.txt"
