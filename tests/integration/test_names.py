@@ -71,6 +71,43 @@ def test_dead_peer_fails_fast_the_second_time(service, free_port):
     assert second.headers["Retry-After"]
 
 
+def test_idle_peer_is_woken_in_its_turn(service, peer):
+    """A peer that does nothing for us counts as cold, so the order of the targets decides."""
+    far = {"proxy": f"http://127.0.0.1:{peer}", "models": ["x"]}
+    spill = {"strategy": "spillover", "targets": ["a", "far/x"], "settings": {"spillover": 4}}
+    service.write({"models": {"a": service.model()}, "peers": {"far": far}, "selectors": {"any": spill}})
+    service.start()
+    assert {service.echo("any")["name"] for _ in range(4)} == {"a"}
+
+
+def test_spillover_passes_by_a_peer_that_does_not_answer(service, free_port):
+    """The first request finds out; while the peer pauses, the others go to the target that is left."""
+    far = {"proxy": f"http://127.0.0.1:{free_port()}", "models": ["x"]}
+    spill = {"strategy": "spillover", "targets": ["far/x", "a"]}
+    service.write({"models": {"a": service.model()}, "peers": {"far": far}, "selectors": {"any": spill}})
+    service.start()
+    assert service.chat("any").status_code == 502
+    assert service.echo("any")["name"] == "a"
+
+
+def test_slow_peer_is_not_taken_for_a_dead_one(service, peer):
+    """An answer that takes too long fails alone; the next request is tried at once."""
+    far = {"proxy": f"http://127.0.0.1:{peer}", "models": ["x"], "timeouts": {"responseHeader": 1}}
+    service.write({"models": {}, "peers": {"far": far}})
+    service.start()
+    assert service.chat("far/x", fake={"delay": 3}).status_code == 504
+    assert service.echo("far/x")["name"] == "peer"
+
+
+def test_no_profile_by_an_empty_name(service):
+    """As null does, "" leaves none active."""
+    service.write({"models": {"a": service.model()}, "profiles": {"p": {"pins": {"x": "a"}}}})
+    service.start()
+    assert service.http.put("/api/profiles/active", json={"name": "p"}).json() == {"active": "p"}
+    answer = service.http.put("/api/profiles/active", json={"name": ""})
+    assert (answer.status_code, answer.json()) == (200, {"active": None})
+
+
 def test_pin_to_a_selector_and_what_is_recorded(service):
     """A profile's pin may lead to a selector; the row names the model and the selector."""
     service.write(

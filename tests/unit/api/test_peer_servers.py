@@ -5,6 +5,7 @@ import pytest
 from llama_swap.api.peer_servers import PeerServers
 from llama_swap.config import Filters, Peer, Timeouts
 from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.exchange import Exchange
 
 
 def peer(name="far", url="http://127.0.0.1:1"):
@@ -27,7 +28,39 @@ def test_answer_forgets_the_failures():
     """One answer is enough to count as alive."""
     server = PeerServers({"far": peer()}).of(peer())
     server.note_failure("connection refused")
-    server.note_answer()
+    server.note_reached(server.failed_at)
+    server.require_alive()
+
+
+def test_old_request_that_ends_late_proves_nothing():
+    """A request from before the failure reached a server that has gone since."""
+    server = PeerServers({"far": peer()}).of(peer())
+    server.note_failure("connection refused")
+    server.note_reached(server.failed_at - 1)
+    assert server.is_silent
+
+
+def test_after_the_pause_one_request_tries_it_while_the_others_fail_at_once():
+    """Twenty clients must not all wait for the connection that one of them could have tried."""
+    server = PeerServers({"far": peer()}).of(peer())
+    server.note_failure("connection refused")
+    server.silent_until = server.failed_at
+    server.require_alive()
+    probe = Exchange()
+    with server.serving("x", probe):
+        with pytest.raises(RequestError, match="next try"):
+            server.require_alive()
+        probe.upstream_sent_at = server.failed_at + 1  # reached: an answer may take minutes, the others need not wait
+        server.require_alive()
+
+
+def test_probe_that_ends_without_a_result_leaves_the_next_one_to_try():
+    """The client of the probe may leave before there is a connection."""
+    server = PeerServers({"far": peer()}).of(peer())
+    server.note_failure("connection refused")
+    server.silent_until = server.failed_at
+    with server.serving("x", Exchange()):
+        assert server.is_silent
     server.require_alive()
 
 
@@ -57,6 +90,6 @@ def test_reload_keeps_the_health_of_unchanged_peers_only():
 def test_requests_in_service_are_counted_while_they_last():
     """Spillover selectors need to know how busy a peer's model is."""
     server = PeerServers({"far": peer()}).of(peer())
-    with server.serving("x"):
+    with server.serving("x", Exchange()):
         assert server.in_service["x"] == 1
     assert server.in_service["x"] == 0

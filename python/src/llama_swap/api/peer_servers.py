@@ -27,7 +27,8 @@ class PeerServer:
 
     Attributes:
         in_service: requests by model.
-        silent_until: monotonic seconds; until then it is not even tried.
+        failed_at: monotonic seconds, as the next.
+        silent_until: until then it is not even tried.
         probe: the request that tries it after a pause.
     """
 
@@ -35,6 +36,7 @@ class PeerServer:
     upstream: Upstream
     in_service: Counter[str] = field(default_factory=Counter)
     failures: int = 0
+    failed_at: float = 0.0
     silent_until: float = 0.0
     last_error: str = ""
     probe: Exchange | None = None
@@ -53,7 +55,7 @@ class PeerServer:
 
     def _silent_seconds(self) -> float:
         # A probe that has reached the peer answers the question, however long its own answer takes.
-        if self.failures and self.probe is not None and not has_reached(self.probe):
+        if self.failures and self.probe is not None and reached_at(self.probe) is None:
             return _PROBE_SECONDS
         return self.silent_until - time.monotonic()
 
@@ -62,10 +64,13 @@ class PeerServer:
         self.failures += 1
         self.last_error = error
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 10))
-        self.silent_until = time.monotonic() + pause
+        self.failed_at = time.monotonic()
+        self.silent_until = self.failed_at + pause
 
-    def note_reached(self) -> None:
-        """It took a request, whatever became of it."""
+    def note_reached(self, at: float) -> None:
+        """It took a request, whatever became of it; one from before the last failure proves nothing."""
+        if at < self.failed_at:
+            return
         self.failures, self.silent_until, self.last_error = 0, 0.0, ""
 
     @contextlib.contextmanager
@@ -83,9 +88,9 @@ class PeerServer:
                 self.probe = None
 
 
-def has_reached(exchange: Exchange) -> bool:
-    """Whether the upstream took a request or at least began to answer it."""
-    return exchange.upstream_sent_at is not None or exchange.status > 0
+def reached_at(exchange: Exchange) -> float | None:
+    """When the upstream took the request, or began to answer it before it had all of it; None while it did neither."""
+    return exchange.first_byte_at if exchange.upstream_sent_at is None else exchange.upstream_sent_at
 
 
 class PeerServers:

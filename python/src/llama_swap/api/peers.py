@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
-from llama_swap.api.peer_servers import has_reached
+from llama_swap.api.peer_servers import reached_at
 from llama_swap.api.site import site_of
 from llama_swap.api.visit import visit_of
 from llama_swap.config import Peer, PeerModel
@@ -42,13 +42,13 @@ async def relay_to_peer(
         try:
             return await forward(request, server.upstream, outgoing, visit.exchange)
         except RequestError as error:
-            if visit.exchange.outcome is Outcome.UPSTREAM_FAILED and not has_reached(visit.exchange):
+            if visit.exchange.outcome is Outcome.UPSTREAM_FAILED and reached_at(visit.exchange) is None:
                 server.note_failure(error.message)
             message = f"peer proxy error: {error.message}"
             raise RequestError(error.reason, message, retry_after_seconds=error.retry_after_seconds) from error
         finally:
-            if has_reached(visit.exchange):
-                server.note_reached()
+            if (at := reached_at(visit.exchange)) is not None:
+                server.note_reached(at)
 
 
 def _headers(request: web.Request, peer: Peer, *, keeps_credentials: bool) -> list[tuple[bytes, bytes]]:
