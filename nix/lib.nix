@@ -236,6 +236,23 @@ let
     # Does a listen address accept connections from this machine only?
     isLoopback = address: builtins.match "localhost|127[.].*|::1|\\[::1]" address != null;
 
+    # Is this an address, and not a name that somebody must look up?
+    isAddress =
+      address: builtins.match "[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+|\\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*]?" address != null;
+
+    # What a systemd socket listens on: it knows addresses and ports, no names. A lone port is every address.
+    socketAddresses =
+      address: port:
+      if address == "localhost" then
+        [
+          (self.hostPort "127.0.0.1" port)
+          (self.hostPort "::1" port)
+        ]
+      else if address == "" || address == "*" then
+        [ (toString port) ]
+      else
+        [ (self.hostPort address port) ];
+
     # host:port, with the brackets an IPv6 address needs.
     hostPort =
       host: port:

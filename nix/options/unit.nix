@@ -4,39 +4,58 @@ let
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
   address = renderers.hostPort cfg.listenAddress cfg.port;
-  inherit (cfg) settings;
 
-  stopTimes = lib.filter lib.isInt (
-    [ (settings.unloadTimeout or 10) ]
-    ++ lib.mapAttrsToList (_: model: model.unloadTimeout or 0) (settings.models or { })
-  );
-  # `llama-server` by name in a hand-written command needs it on the path; an absolute path does not, and then nothing is built for it.
-  namedLlamaServer = lib.any (model: lib.hasPrefix "llama-server" (lib.trim (model.cmd or ""))) (
-    lib.attrValues (settings.models or { })
-  );
+  # Neither this machine alone nor every address: such an address comes with the network, which may be late.
+  isWildcard = lib.elem cfg.listenAddress [
+    ""
+    "*"
+    "0.0.0.0"
+    "::"
+    "[::]"
+  ];
+  needsNetwork = !isWildcard && !(renderers.isLoopback cfg.listenAddress);
+  online = lib.optional needsNetwork "network-online.target";
 in
 {
-  options.services.llama-swap.socketActivation = lib.mkEnableOption "a systemd socket: clients that connect while the service restarts wait instead of being refused";
+  options.services.llama-swap = {
+    socketActivation = lib.mkEnableOption "a systemd socket: clients that connect while the service restarts wait instead of being refused";
+    llamaServerOnPath = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = ''
+        Have `llama-server` of {option}`services.llama-swap.llamaCppPackage` on the unit's path, for commands that call it by name.
+        Where every command is an absolute path, off means that no llama.cpp is built for nothing.
+        The models themselves never decide this: an edit of a model must not change the unit, or it would restart the service.
+      '';
+    };
+  };
 
   config = lib.mkIf cfg.enable {
     systemd.sockets.llama-swap = lib.mkIf cfg.socketActivation {
       description = "llama-swap's socket";
       wantedBy = [ "sockets.target" ];
-      listenStreams = [ address ];
+      listenStreams = renderers.socketAddresses cfg.listenAddress cfg.port;
+      # Bound even before the network has brought the address.
+      socketConfig.FreeBind = true;
     };
 
     systemd.services.llama-swap = {
       description = "llama-swap, one OpenAI-compatible endpoint for many models";
       wantedBy = [ "multi-user.target" ];
-      after = [ "network.target" ] ++ lib.optional cfg.socketActivation "llama-swap.socket";
+      after = [ "network.target" ] ++ online ++ lib.optional cfg.socketActivation "llama-swap.socket";
+      wants = online;
       requires = lib.optional cfg.socketActivation "llama-swap.socket";
-      path = lib.optional (cfg.models != { } || namedLlamaServer) cfg.llamaCppPackage;
+      path = lib.optional cfg.llamaServerOnPath cfg.llamaCppPackage;
 
       # An edit of the configuration reloads; only a new package or a changed unit restarts.
       reloadTriggers = lib.mkIf cfg.isOurs [ cfg.configFile ];
       restartTriggers = lib.mkIf (!cfg.isOurs) [ cfg.configFile ];
-      startLimitIntervalSec = 60;
-      startLimitBurst = 5;
+      # One step: the old process drains and stops after the new system is in place, so that the gap is as short as it can be.
+      stopIfChanged = false;
+      # Starts that fail come 3, 5, 9, 17 and then 30 seconds apart: ten of them take longer than this interval, so the unit
+      # keeps trying (an address or a device may come late) and only a storm of starts meets the limit.
+      startLimitIntervalSec = 180;
+      startLimitBurst = 10;
 
       serviceConfig = {
         ExecStart = lib.concatStringsSep " " (
@@ -53,9 +72,12 @@ in
         SyslogIdentifier = "llama-swap";
         Restart = "on-failure";
         RestartSec = 3;
+        RestartSteps = 4;
+        RestartMaxDelaySec = 30;
         KillMode = "mixed";
-        # Room for the requests in flight and then for the models to stop.
-        TimeoutStopSec = 30 + lib.foldl' lib.max 0 stopTimes;
+        # Never computed from the models: the unit would change with them. While it drains, the service asks systemd for
+        # more (EXTEND_TIMEOUT_USEC), so this bounds only one that has stopped answering.
+        TimeoutStopSec = 90;
         # The kernel killing one model for memory must not stop the others.
         OOMPolicy = "continue";
         # CUDA pins host memory and `--mlock` locks the weights; the default of 8 MiB shows up as a GPU out of memory.

@@ -117,6 +117,15 @@ in
     models.a = model;
     port = 5800;
   } "5800 is among the ports given to models (from 5800)";
+  socket-on-a-name = asserts {
+    socketActivation = true;
+    listenAddress = "models.example.org";
+    apiKeyFiles = [ "/run/secrets/key" ];
+  } "models.example.org is a name, and a systemd socket listens on addresses only";
+  socket-on-localhost = swap {
+    socketActivation = true;
+    listenAddress = "localhost";
+  } { };
   half-tls = asserts {
     tls = {
       enable = true;

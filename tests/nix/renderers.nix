@@ -251,4 +251,35 @@ in
       "[::1]:1"
     ];
   };
+  testAddresses = {
+    expr = map renderers.isAddress [
+      "192.0.2.1"
+      "::"
+      "[fe80::1%eth0]"
+      "pc"
+      "pc.example.org"
+    ];
+    expected = [
+      true
+      true
+      false
+      false
+      false
+    ];
+  };
+  testSocketAddresses = {
+    expr = map (address: renderers.socketAddresses address 1) [
+      "localhost"
+      "*"
+      "2001:db8::1"
+    ];
+    expected = [
+      [
+        "127.0.0.1:1"
+        "[::1]:1"
+      ]
+      [ "1" ]
+      [ "[2001:db8::1]:1" ]
+    ];
+  };
 }

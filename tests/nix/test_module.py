@@ -1,6 +1,7 @@
 """The module: upstream's options, typed models, layers, mistakes, and what it tells systemd."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -19,6 +20,58 @@ UPSTREAM = """
     groups.g = { swap = false; members = [ "some-model" ]; };
   };
 """
+
+
+SOURCE = 'path = "/w";'
+SOURCES = (
+    'hf = "o/n:Q4";',
+    'url = "https://h/w.gguf";',
+    'path = "/v";',
+    'cmd = "llama-server --port \\${PORT}";',
+)
+# One edit for each option of a model.
+EDITS = (
+    *SOURCES,
+    *(f"{name} = 4;" for name in ("ctxSize", "parallel", "batchSize", "ubatchSize", "threads", "threadsBatch")),
+    "jinja = false;",
+    "flashAttn = true;",
+    'cacheType = "q8_0";',
+    "gpu.layers = 99;",
+    "fit.target = 1;",
+    "spec.draftNMax = 3;",
+    'lora = [ "/l" ];',
+    "chatTemplateKwargs.a = 1;",
+    "reasoning.budget = 0;",
+    "sampling.temp = 0.1;",
+    *(
+        f"{name} = true;"
+        for name in ("embeddings", "reranking", "contextShift", "swaFull", "unlisted", "sendLoadingState")
+    ),
+    'pooling = "mean";',
+    'sha256 = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="; url = "https://h/w";',
+    'package = pkgs.coreutils // { type = "derivation"; };',
+    "mmproj = false;",
+    'chatTemplate = "chatml";',
+    "flags.x = 1;",
+    'extraArgs = [ "-v" ];',
+    'profiles = [ "p" ];',
+    "variants.v.sampling.temp = 1;",
+    'name = "N";',
+    'description = "D";',
+    'aliases = [ "a" ];',
+    "env.X = 1;",
+    *(f"{name} = 400;" for name in ("ttl", "unloadTimeout", "healthCheckTimeout", "priority", "concurrencyLimit")),
+    'useModelName = "u";',
+    'cmdStop = "kill \\${PID}";',
+    'proxy = "http://127.0.0.1:1";',
+    'checkEndpoint = "none";',
+    "metadata.a = 1;",
+    "macros.a = 1;",
+    "timeouts.connect = 1;",
+    "compat.a = 1;",
+    "filters.setParams.a = 1;",
+    "capabilities.tools = true;",
+)
 
 
 def failing(nix, settings: str) -> list[str]:
@@ -54,10 +107,10 @@ class TestUpstream:
         assert service["environment"]["LLAMA_CACHE"] == "/var/cache/llama-cpp"
         assert nix.swap(UPSTREAM, "config.networking.firewall.allowedTCPPorts") == [8080]
 
-    def test_builds_no_llama_cpp(self, nix):
-        """Commands with absolute paths bring their own llama.cpp: ours is not built for them."""
-        assert unit(nix, UPSTREAM)["path"] == []
-        assert len(unit(nix, 'settings.models.m.cmd = "llama-server --port \\${PORT}";')["path"]) == 1
+    def test_llama_cpp_can_be_left_out(self, nix):
+        """Commands with absolute paths bring their own llama.cpp: one switch, and ours is not built for them."""
+        assert len(unit(nix, UPSTREAM)["path"]) == 1
+        assert unit(nix, UPSTREAM + "llamaServerOnPath = false;")["path"] == []
 
     def test_replaces_the_module_of_nixpkgs(self, nix):
         """With nixpkgs' module of the same options present, there is no clash: ours takes its place."""
@@ -340,9 +393,42 @@ class TestUnit:
         assert {**before, "reloadTriggers": None} == {**after, "reloadTriggers": None}
         assert " serve --config /etc/llama-swap/config.yaml " in before["serviceConfig"]["ExecStart"]
 
+    def test_every_option_of_a_model_is_edited_below(self, nix):
+        """The list of edits is complete: a new option without one fails here."""
+        declared = nix.evaluate(
+            f"lib.attrNames (import {ROOT}/nix/options/model.nix"
+            f" {{ inherit lib; renderers = import {ROOT}/nix/lib.nix {{ inherit lib; }}; }}).options"
+        )
+        assert {re.split(r"[ .]", edit)[0].strip('"') for edit in EDITS} == set(declared)
+
+    def test_no_edit_of_a_model_changes_the_unit(self, nix):
+        """Whatever changes in a model, or in the time that models have to stop, the text of the unit stays."""
+        machines = [
+            f"models.m = {{ {'' if 'url =' in edit else SOURCE} {edit} }};" for edit in EDITS if edit not in SOURCES
+        ]
+        machines += [f"models.m = {{ {edit} }};" for edit in SOURCES]
+        machines += [
+            'models.m.path = "/w"; settings.unloadTimeout = 300;',
+            "",
+            'settings.models.m.cmd = "llama-server";',
+        ]
+        rendered = nix.evaluate(
+            f"map (module: let evaluate = import {ROOT}/tests/nix/stub/evaluate.nix {{ inherit lib pkgs; }};"
+            ' inherit (evaluate [ module ]) config; in { text = config.rendered."llama-swap.service";'
+            " file = toString config.services.llama-swap.configFile; }) [ "
+            + " ".join(
+                f"{{ services.llama-swap = {{ enable = true; profiles.p.threads = 3; {text} }}; }}" for text in machines
+            )
+            + " ]"
+        )
+        texts = {re.sub(r"X-Reload-Triggers=.*\n", "", machine["text"]) for machine in rendered}
+        assert len(texts) == 1
+        # Each of the edits really is one: but for those of no consequence, it makes another file.
+        assert len({machine["file"] for machine in rendered}) >= len(machines) - 1
+
     def test_life(self, nix):
         """Readiness, watchdog, stop and memory are as the service needs them."""
-        config = unit(nix, "settings.unloadTimeout = 25;")["serviceConfig"]
+        config = unit(nix)["serviceConfig"]
         expected = {
             "Type": "notify-reload",
             "NotifyAccess": "main",
@@ -350,7 +436,7 @@ class TestUnit:
             "Restart": "on-failure",
             "RestartPreventExitStatus": 78,
             "KillMode": "mixed",
-            "TimeoutStopSec": 55,
+            "TimeoutStopSec": 90,
             "OOMPolicy": "continue",
             "LimitMEMLOCK": "infinity",
             "Delegate": True,
@@ -419,10 +505,54 @@ class TestUnit:
         config = unit(nix, 'user = "me"; group = "users";')["serviceConfig"]
         assert (config["DynamicUser"], config["User"], config["Group"]) == (False, "me", "users")
 
-    def test_socket_activation(self, nix):
-        """The socket listens where the service would."""
-        got = nix.swap('socketActivation = true; listenAddress = "::1";', "config.systemd.sockets.llama-swap")
-        assert got["listenStreams"] == ["[::1]:9292"]
+    @pytest.mark.parametrize(
+        ("address", "streams"),
+        [
+            ("::1", ["[::1]:9292"]),
+            ("localhost", ["127.0.0.1:9292", "[::1]:9292"]),
+            ("0.0.0.0", ["0.0.0.0:9292"]),
+            ("", ["9292"]),
+        ],
+    )
+    def test_socket_activation(self, nix, address, streams):
+        """The socket listens where the service would, in words that systemd takes, and before the address is there."""
+        got = nix.swap(f'socketActivation = true; listenAddress = "{address}";', "config.systemd.sockets.llama-swap")
+        assert got["listenStreams"] == streams
+        assert got["socketConfig"]["FreeBind"] is True
+
+    def test_a_restart_is_one_step(self, nix):
+        """A new package restarts the service after the switch, instead of stopping it before."""
+        assert unit(nix)["stopIfChanged"] is False
+        assert "X-StopIfChanged=false" in nix.swap("", 'config.rendered."llama-swap.service"')
+
+    @pytest.mark.parametrize(
+        ("address", "waits"),
+        [
+            ("192.0.2.1", True),
+            ("2001:db8::1", True),
+            ("0.0.0.0", False),
+            ("::", False),
+            ("localhost", False),
+            ("", False),
+        ],
+    )
+    def test_an_address_of_the_network_waits_for_it(self, nix, address, waits):
+        """Only an address that the network brings makes the service wait for the network."""
+        service = unit(nix, f'listenAddress = "{address}"; apiKeyFiles = [ "/run/k" ];')
+        assert ("network-online.target" in service["after"]) is waits
+        assert ("network-online.target" in service["wants"]) is waits
+
+    def test_the_start_limit_fits_the_delays(self, nix):
+        """With the growing delays the unit never runs into its own limit, so what comes late is still found."""
+        service = unit(nix)
+        first, steps, last = (
+            service["serviceConfig"][key] for key in ("RestartSec", "RestartSteps", "RestartMaxDelaySec")
+        )
+        delays = [
+            min(last, first * (last / first) ** (number / steps)) for number in range(service["startLimitBurst"] - 1)
+        ]
+        assert delays[0] == 3
+        assert sum(delays) > service["startLimitIntervalSec"]
 
     def test_models_in_home(self, nix):
         """Only the named directories of /home are visible, read-only."""

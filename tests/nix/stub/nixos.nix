@@ -53,6 +53,7 @@ let
         )
       )) { };
       path = option (types.listOf (types.either types.package types.str)) [ ];
+      stopIfChanged = option types.bool true;
       serviceConfig = option section { };
     };
   };

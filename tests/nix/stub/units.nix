@@ -38,6 +38,7 @@ in
         environment unit
       )
     )
+    + lib.optionalString (!unit.stopIfChanged) "X-StopIfChanged=false\n"
     + lines unit.serviceConfig
     + install unit;
   socket =

@@ -35,9 +35,9 @@ def main() -> None:
     for gone in before.keys() - after.keys():
         systemctl("stop", gone)
         systemctl("disable", gone)
-    # As NixOS does: a service lets go of its port before its socket takes it.
-    for changed in (name for name in before if name in after and action(before[name], after[name]) == "restart"):
+    for changed in (name for name in before if name in after and stops_first(before[name], after[name])):
         systemctl("stop", changed)
+    # A service lets go of its port before its socket takes it.
     for socket in (name for name in after.keys() - before.keys() if name.endswith(".socket")):
         systemctl("stop", f"{socket.removesuffix('.socket')}.service")
     install(old, new)
@@ -78,6 +78,11 @@ def install(old: Path | None, new: Path | None) -> None:
     ports = ", ".join((new / "ports").read_text().split())
     rule = f"tcp dport {{ {ports} }} accept" if ports else ""
     subprocess.run(["nft", "--file", "-"], input=FIREWALL.format(rule=rule), text=True, check=True)
+
+
+def stops_first(before: str, after: str) -> bool:
+    """Whether a changed unit is stopped before the switch, as it is unless it says ``stopIfChanged = false``."""
+    return action(before, after) == "restart" and "X-StopIfChanged=false" not in after
 
 
 def action(before: str | None, after: str) -> str:
