@@ -33,7 +33,7 @@ async def metering(store):
 
 
 def _request(method="POST"):
-    return make_mocked_request(method, PATH, headers={"X-Key": "v"})
+    return make_mocked_request(method, PATH, headers={"X-Note": "v"})
 
 
 def _visit(*, leased=True):
@@ -118,7 +118,7 @@ async def test_an_answer_that_was_cut(store, metering, ended, status, message):
     [(True, False, "cancelled"), (False, True, "client_gone"), (False, False, "cancelled"), (True, True, "cancelled")],
 )
 async def test_a_handler_that_was_cancelled(store, metering, ours, gone, outcome):
-    """By the API, by a client that left, or by the end of the service."""
+    """By the API, which answers with an error, by a client that left, or by the end of the service."""
     request, entered = _request(), asyncio.Event()
     request.transport.is_closing.return_value = gone
 
@@ -136,7 +136,36 @@ async def test_a_handler_that_was_cancelled(store, metering, ours, gone, outcome
         else:
             task.cancel()
     row = await _row(store)
-    assert (row.outcome.value, row.resp_status_code) == (outcome, 499)
+    assert (row.outcome.value, row.resp_status_code) == (outcome, 503 if ours else 499)
+
+
+@pytest.mark.parametrize(
+    ("reason", "exchanged", "ended"),
+    [
+        (Reason.CANCELLED, None, ("cancelled", 503)),
+        (Reason.START_FAILED, None, ("refused", 500)),
+        (Reason.UPSTREAM_FAILED, ExchangeOutcome.UPSTREAM_FAILED, ("upstream_failed", 502)),
+    ],
+)
+async def test_an_error_in_a_stream_that_had_begun(store, metering, reason, exchanged, ended):
+    """The handler returns as if nothing had happened; the row tells what the client was told."""
+    visit = _visit(leased=False)
+    with metering.watch(_request(), visit, path=PATH):
+        visit.refusal, visit.exchange.outcome = RequestError(reason, "told"), exchanged
+    row = await _row(store)
+    assert (row.outcome.value, row.resp_status_code) == ended
+    assert row.error_msg == ("cancelled" if reason is Reason.CANCELLED else "told")
+
+
+@pytest.mark.parametrize(("detail", "ended"), [("odd", "ok"), ("", "upstream_failed")])
+async def test_a_stream_that_ended_in_our_error_event_is_no_success(store, metering, detail, ended):
+    """Whoever reads the activity sees that it failed and why, also where the status says nothing."""
+    visit = _visit()
+    with metering.watch(_request(), visit, path=PATH) as meter:
+        _answer(visit, meter, outcome=ExchangeOutcome(ended))
+        visit.exchange.detail = detail
+    row = await _row(store)
+    assert (row.outcome, row.error_msg) == (Outcome.UPSTREAM_FAILED, detail or "the answer was no event stream")
 
 
 async def test_a_bug_leaves_a_row_and_no_request_in_flight(store, metering):
@@ -172,5 +201,5 @@ async def test_captures(store):
         _answer(visit, meter)
     row = await _row(store)
     held = captures.get(row.id)
-    assert (held["req_body"], held["req_headers"]) == ("eyJhZGRlZCI6MX0=", {"X-Key": "v"})
+    assert (held["req_body"], held["req_headers"]) == ("eyJhZGRlZCI6MX0=", {"X-Note": "v"})
     assert held["resp_body"] is not None

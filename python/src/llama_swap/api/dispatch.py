@@ -9,7 +9,7 @@ from llama_swap.api.peers import relay_to_peer
 from llama_swap.api.relay import relay
 from llama_swap.api.site import site_of
 from llama_swap.api.visit import visit_of
-from llama_swap.config import Model
+from llama_swap.config import Config, Model
 from llama_swap.proxy.exchange import BodySource
 
 
@@ -28,8 +28,8 @@ async def dispatch(
     metering, visit = site_of(request).metering, visit_of(request)
     if not metering.covers(request.method, path):
         return await _send(request, destination, target, body)
-    held = body if isinstance(body, bytes) else None
-    metadata = {"selector": visit.selector} if visit.selector else None
+    metadata = row_metadata(visit.selector, destination, site_of(request).config)
+    held = b"" if body is None else body if isinstance(body, bytes) else None
     with metering.watch(request, visit, path=path, body=held, metadata=metadata) as meter:
         visit.entry = meter.entry
         visit.on_serve = partial(metering.serve, meter)
@@ -40,6 +40,16 @@ async def dispatch(
         finally:
             # They refer to the meter, which refers to the visit: the body would stay until the collector comes.
             visit.on_serve = visit.exchange.on_head = visit.exchange.on_piece = None
+
+
+def row_metadata(selector: str, destination: Destination, config: Config) -> dict[str, str]:
+    """What chose the model and how urgent it is, where there is anything to say (llama-swap v250, activity rows)."""
+    metadata = {"selector": selector} if selector else {}
+    if isinstance(destination.served_by, Model):
+        priority = config.scheduler.models[destination.served_by.id].priority
+        if priority:
+            metadata["fifo_priority"] = str(priority)
+    return metadata
 
 
 async def _send(

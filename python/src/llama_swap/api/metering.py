@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -26,7 +27,8 @@ from llama_swap.activity import (
 )
 from llama_swap.api.errors import TABLE
 from llama_swap.api.visit import Visit
-from llama_swap.errors import RequestError
+from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.exchange import Exchange
 
 CLIENT_GONE_STATUS = 499
 """nginx's number for a client that left; llama-swap stores such requests as 200."""
@@ -48,7 +50,7 @@ class Meter:
 
     Attributes:
         path: without query, as in llama-swap's rows.
-        body: as it goes to the upstream; empty where it is not held (forms, streamed bodies).
+        body: as it goes to the upstream; None where it is not held (forms, streamed bodies).
         entry: its line in the in-flight table.
         sampler: is to be given every piece of the answer's body.
         ending: a bug of ours, until something better is known.
@@ -57,7 +59,7 @@ class Meter:
     request: web.BaseRequest
     visit: Visit
     path: str
-    body: bytes
+    body: bytes | None
     entry: InflightRequest
     sampler: BodySampler
     ending: _Ending = _Ending(Outcome.REFUSED, 500, "internal error")
@@ -100,13 +102,12 @@ class Metering:
             body: as it goes to the upstream; None where it is not held.
             metadata: for the row, such as ``selector``.
         """
-        meter = self._enter(request, visit, path, body or b"", metadata or {})
+        meter = self._enter(request, visit, path, body, metadata or {})
         try:
             yield meter
             meter.ending = _ending(visit)
         except RequestError as error:
-            outcome = Outcome(visit.exchange.outcome or Outcome.REFUSED)
-            meter.ending = _Ending(outcome, TABLE[error.reason].status, error.message)
+            meter.ending = _refused(visit, error)
             raise
         except asyncio.CancelledError:
             meter.ending = _cut_off(meter)
@@ -126,7 +127,7 @@ class Metering:
         self.table.answered(meter.entry, meter.visit.exchange.headers)
 
     def _enter(
-        self, request: web.BaseRequest, visit: Visit, path: str, body: bytes, metadata: Mapping[str, str]
+        self, request: web.BaseRequest, visit: Visit, path: str, body: bytes | None, metadata: Mapping[str, str]
     ) -> Meter:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a handler runs in a task
@@ -161,19 +162,31 @@ def _ending(visit: Visit) -> _Ending:
     """Of a request whose handler returned."""
     exchange = visit.exchange
     if visit.refusal is not None:
-        return _Ending(Outcome.REFUSED, TABLE[visit.refusal.reason].status, visit.refusal.message)
+        return _refused(visit, visit.refusal)
     outcome = Outcome(exchange.outcome or Outcome.OK)
+    if outcome is Outcome.OK and exchange.detail:
+        outcome = Outcome.UPSTREAM_FAILED  # what came was told to the client as an error
     status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else exchange.status
-    return _Ending(outcome, status, _message(outcome) or exchange.detail)
+    return _Ending(outcome, status, _message(outcome) or _failure(exchange, outcome))
+
+
+def _refused(visit: Visit, error: RequestError) -> _Ending:
+    """Of a request that got an error of ours, with its status or in a stream that had begun."""
+    outcome = Outcome(visit.exchange.outcome or Outcome.REFUSED)
+    if error.reason is Reason.CANCELLED:
+        outcome = Outcome.CANCELLED
+    return _Ending(outcome, TABLE[error.reason].status, _message(outcome) or error.message)
 
 
 def _cut_off(meter: Meter) -> _Ending:
     """Of a request whose handler was cancelled: by its client, or by us while the client was still there."""
-    transport = meter.request.transport
+    visit, transport = meter.visit, meter.request.transport
     gone = transport is None or transport.is_closing()
-    outcome = Outcome.CLIENT_GONE if gone and not meter.entry.cancelled else Outcome.CANCELLED
-    status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else meter.visit.exchange.status or CLIENT_GONE_STATUS
-    return _Ending(outcome, status, _message(outcome))
+    if gone and not meter.entry.cancelled:
+        return _Ending(Outcome.CLIENT_GONE, CLIENT_GONE_STATUS, _message(Outcome.CLIENT_GONE))
+    # Before any answer the client still gets an error of ours.
+    unanswered = TABLE[Reason.CANCELLED].status if meter.entry.cancelled else CLIENT_GONE_STATUS
+    return _Ending(Outcome.CANCELLED, visit.exchange.status or unanswered, _message(Outcome.CANCELLED))
 
 
 def _message(outcome: Outcome) -> str:
@@ -184,6 +197,13 @@ def _message(outcome: Outcome) -> str:
             return "cancelled"
         case _:
             return ""
+
+
+def _failure(exchange: Exchange, outcome: Outcome) -> str:
+    """What the upstream did wrong; "" where its own answer tells."""
+    if outcome is Outcome.UPSTREAM_FAILED and exchange.status == HTTPStatus.OK:
+        return exchange.detail or "the answer was no event stream"
+    return exchange.detail
 
 
 def _row(meter: Meter) -> Row:
