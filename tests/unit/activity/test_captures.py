@@ -120,3 +120,23 @@ def test_off_and_smaller():
     assert 1 in captures
     captures.resize(0)
     assert (1 in captures, captures.held_bytes) == (False, 0)
+
+
+def test_keys_are_taken_out_of_bodies():
+    """Of the request and of the answer, also of a compressed one."""
+    found = _captured(
+        replace(
+            CHAT,
+            req_body=b'{"key":"sk-secret"}',
+            resp_body=gzip.compress(b"you sent sk-secret"),
+            resp_headers=((b"content-encoding", b"gzip"),),
+        ),
+        ("sk-secret",),
+    )
+    assert (found["req_body"], found["resp_body"]) == (_b64(b'{"key":"[REDACTED]"}'), _b64(b"you sent [REDACTED]"))
+
+
+def test_a_body_that_was_not_held_is_not_an_empty_one():
+    """It is left out."""
+    assert _captured(replace(CHAT, req_body=None))["req_body"] is None
+    assert _captured(replace(CHAT, req_body=b""))["req_body"] == ""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from llama_swap.activity.inflate import INFLATED_BYTES, inflate
-from llama_swap.activity.redact import HeaderPairs, redact_headers, text_headers
+from llama_swap.activity.redact import HeaderPairs, redact_body, redact_headers, text_headers
 
 MEGABYTE = 1024 * 1024
 _OK = 200
@@ -34,14 +34,14 @@ class Exchanged:
 
     Attributes:
         req_path: without query, as the upstream's own route.
-        req_body: as the upstream got it, after all filters.
+        req_body: as the upstream got it, after all filters; None where it passed without being held.
         resp_body: as on the wire, still compressed.
         resp_cut: ``resp_body`` is only the beginning.
     """
 
     req_path: str
     req_headers: HeaderPairs
-    req_body: bytes
+    req_body: bytes | None
     status: int
     resp_headers: HeaderPairs
     resp_body: bytes
@@ -66,7 +66,7 @@ class Captures:
 
     Args:
         limit_bytes: of all that is kept, as it is kept; 0 keeps nothing.
-        secrets: the API keys in force, which are never kept in a header.
+        secrets: the API keys in force, which are never kept.
     """
 
     def __init__(self, limit_bytes: int, secrets: Callable[[], Sequence[str]] = tuple) -> None:
@@ -141,12 +141,13 @@ def _capture(exchanged: Exchanged, secrets: Sequence[str]) -> _Capture:
     if not failed and path not in _BINARY_ANSWERS and not _is_binary(answer):
         resp_body = inflate(exchanged.resp_body, answer.get("content-encoding", ""))
         cut = cut or (resp_body is not None and len(resp_body) >= INFLATED_BYTES and "content-encoding" in answer)
+    req_body = None if path in _BINARY_REQUESTS or _is_binary(request) else exchanged.req_body
     return _Capture(
         req_path=path,
         req_headers=redact_headers(exchanged.req_headers, secrets),
-        req_body=None if path in _BINARY_REQUESTS or _is_binary(request) else exchanged.req_body,
+        req_body=None if req_body is None else redact_body(req_body, secrets),
         resp_headers=redact_headers(exchanged.resp_headers, secrets),
-        resp_body=resp_body,
+        resp_body=None if resp_body is None else redact_body(resp_body, secrets),
         resp_cut=cut and resp_body is not None,
     )
 
