@@ -4,23 +4,26 @@ let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
+  set = value: if lib.isAttrs value then value else { };
 
+  # What one request can use: parallel sequences share the context.
   typedContext =
     id:
     let
       typed = cfg.models.${id} or null;
+      share = if typed.parallel == null then 1 else typed.parallel;
       positive = lib.filter (value: value != null && value > 0);
       candidates = lib.optionals (typed != null) (positive [
         typed.ctxSize
         typed.fit.ctx
       ]);
     in
-    if candidates == [ ] then null else lib.head candidates;
+    if candidates == [ ] then null else lib.head candidates / share;
 
   entry =
     id: name: model:
     let
-      capabilities = model.capabilities or { };
+      capabilities = set (model.capabilities or { });
       context = capabilities.context or (typedContext id);
     in
     {
@@ -44,9 +47,11 @@ let
             id = variant;
             name = variant;
           }
-        ) (lib.attrNames (model.filters.setParamsByID or { }))
+        ) (
+          lib.filter (variant: variant != id) (lib.attrNames (set (model.filters.setParamsByID or { })))
+        )
       )
-    ) (cfg.settings.models or { })
+    ) (set (cfg.settings.models or { }))
   );
   chat = lib.filter (model: !model.embeddings) entries;
   limit = model: lib.optionalAttrs (model.context != null);
@@ -66,11 +71,20 @@ in
       default =
         let
           anywhere = lib.elem cfg.listenAddress [
+            ""
+            "*"
             "0.0.0.0"
             "::"
             "[::]"
           ];
-          host = if anywhere then config.networking.hostName or "localhost" else cfg.listenAddress;
+          name = config.networking.hostName or "";
+          host =
+            if !anywhere then
+              cfg.listenAddress
+            else if name == "" then
+              "localhost"
+            else
+              name;
         in
         "${if cfg.tls.enable then "https" else "http"}://${renderers.hostPort host cfg.port}";
       defaultText = lib.literalMD "from `listenAddress`, `port` and `tls`; the host's name when listening everywhere";
@@ -99,7 +113,8 @@ in
                 // limit model {
                   limit = {
                     inherit (model) context;
-                    output = model.context;
+                    # Room for an answer; the rest is for what the client sends.
+                    output = lib.min 8192 (model.context / 4);
                   };
                 }
                 // lib.optionalAttrs (model.tools != null) { tool_call = model.tools; }

@@ -4,6 +4,15 @@ let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
   nvidia = lib.elem "nvidia" (config.services.xserver.videoDrivers or [ ]);
+  cuda = cfg.gpu.backend == "cuda";
+  # Vulkan on an NVIDIA card opens them, too. The last one is the GPU of Windows under WSL.
+  nvidiaNodes = [
+    "char-nvidiactl"
+    "char-nvidia-caps"
+    "char-nvidia-frontend"
+    "char-nvidia-uvm"
+    "/dev/dxg"
+  ];
 in
 {
   options.services.llama-swap.gpu = {
@@ -48,19 +57,13 @@ in
       PrivateDevices = false;
       DevicePolicy = "closed";
       DeviceAllow = map (device: "${device} rw") (
-        [
-          "char-nvidiactl"
-          "char-nvidia-caps"
-          "char-nvidia-frontend"
-          "char-nvidia-uvm"
-          "char-drm"
-          "char-kfd"
-          "/dev/dxg"
-        ]
+        lib.optionals (cuda || nvidia) nvidiaNodes
+        ++ lib.optional (!cuda) "char-drm"
+        ++ lib.optional (cfg.gpu.backend == "rocm") "char-kfd"
         ++ cfg.gpu.extraDevices
       );
-      # Vulkan and ROCm open /dev/dri/renderD* and /dev/kfd, which belong to these groups; NVIDIA's nodes are open to all.
-      SupplementaryGroups = [
+      # /dev/dri/renderD* and /dev/kfd belong to these groups; NVIDIA's nodes are open to all.
+      SupplementaryGroups = lib.mkIf (!cuda) [
         "render"
         "video"
       ];

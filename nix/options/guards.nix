@@ -3,23 +3,39 @@
 let
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
+  # As people write it: what has another shape than it should is nothing here, and `llama-swap check` says so at build time.
   inherit (cfg) settings;
-  models = settings.models or { };
+  set = value: if lib.isAttrs value then value else { };
+  strings = value: if lib.isList value then lib.filter lib.isString value else [ ];
+  models = lib.mapAttrs (_: set) (set (settings.models or { }));
+  peers = lib.mapAttrs (_: set) (set (settings.peers or { }));
   ids = lib.attrNames models;
   quoted = names: lib.concatMapStringsSep ", " (name: "`${toString name}`") names;
   option = name: "services.llama-swap.${name}";
 
   duplicates =
     names: lib.attrNames (lib.filterAttrs (_: group: lib.length group > 1) (lib.groupBy lib.id names));
-  namesOf = model: (model.aliases or [ ]) ++ lib.attrNames (model.filters.setParamsByID or { });
-  allNames = ids ++ lib.concatMap namesOf (lib.attrValues models);
-  unknown = lib.filter (name: !(lib.elem name allNames));
+  # A model may repeat its own names; one with a macro in it is known to the program only.
+  hasMacro = name: builtins.match ".*[$][{].*" name != null;
+  otherNames =
+    id: model:
+    lib.unique (
+      lib.filter (name: name != id && !(hasMacro name)) (
+        map (lib.replaceStrings [ "\${MODEL_ID}" ] [ id ]) (
+          strings (model.aliases or [ ]) ++ lib.attrNames (set (model.filters.setParamsByID or { }))
+        )
+      )
+    );
+  allNames = ids ++ lib.concatLists (lib.mapAttrsToList otherNames models);
+  unknownIn = known: lib.filter (name: !(lib.elem name known) && !(hasMacro name));
+  unknown = unknownIn allNames;
 
-  groups = (settings.groups or { }) // (settings.routing.router.settings.groups or { });
-  members = lib.concatMap (group: group.members or [ ]) (lib.attrValues groups);
-  preload = settings.hooks.on_startup.preload or [ ];
-  matrix = settings.matrix or (settings.routing.router.settings.matrix or { });
-  inMatrix = lib.filter lib.isString (lib.attrValues (matrix.vars or { }));
+  groups = set (settings.groups or { }) // set (settings.routing.router.settings.groups or { });
+  members = lib.concatMap (group: strings (group.members or [ ])) (lib.attrValues groups);
+  preload = strings (settings.hooks.on_startup.preload or [ ]);
+  unknownPreload = unknownIn (allNames ++ lib.attrNames (set (settings.selectors or { }))) preload;
+  matrix = set (settings.matrix or (settings.routing.router.settings.matrix or { }));
+  inMatrix = lib.filter lib.isString (lib.attrValues (set (matrix.vars or { })));
 
   sources =
     model:
@@ -72,15 +88,16 @@ let
     ]
   );
 
+  apiKeys = if lib.isList (settings.apiKeys or [ ]) then settings.apiKeys or [ ] else [ ];
+  secretValues = apiKeys ++ lib.mapAttrsToList (_: peer: peer.apiKey or null) peers;
+  inPlainText = lib.any (key: lib.isString key && key != "" && !(hasMacro key)) secretValues;
   secretFiles =
     cfg.apiKeyFiles
+    ++ lib.filter (file: file != null) (map (key: key.file or null) secretValues ++ [ cfg.tls.keyFile ])
     ++ lib.attrValues cfg.credentials
     ++ lib.optional (cfg.environmentFile != null) cfg.environmentFile;
   badCredentialNames = lib.filter (name: builtins.match "[A-Za-z_][A-Za-z0-9_]*" name == null) (
     lib.attrNames cfg.credentials
-  );
-  badAliases = lib.filter (name: builtins.match ".*[[:space:]].*" name != null) (
-    lib.concatMap (model: model.aliases or [ ]) (lib.attrValues models)
   );
   startPort = settings.startPort or 5800;
   negative = lib.filter (
@@ -105,8 +122,8 @@ let
       message = "${option "settings"}: the matrix names unknown models ${quoted (unknown inMatrix)}. The models are ${quoted ids}.";
     }
     {
-      assertion = unknown preload == [ ];
-      message = "${option "preload"}: unknown models ${quoted (unknown preload)}. The models are ${quoted ids}.";
+      assertion = unknownPreload == [ ];
+      message = "${option "preload"}: unknown models ${quoted unknownPreload}. The models are ${quoted ids}.";
     }
     {
       assertion = cfg.port < startPort || cfg.port >= startPort + lib.length ids;
@@ -130,7 +147,7 @@ let
     }
     {
       assertion = lib.all (file: !(renderers.inStore file)) secretFiles;
-      message = "${option "apiKeyFiles"}, `credentials` and `environmentFile` must not be in the Nix store, which everyone can read: ${quoted (lib.filter renderers.inStore secretFiles)}. Give a path as a string, such as one of sops-nix or agenix.";
+      message = "${option "apiKeyFiles"}, `credentials`, `environmentFile`, `tls.keyFile` and files of keys in `settings` must not be in the Nix store, which everyone can read: ${quoted (lib.filter renderers.inStore secretFiles)}. Give a path as a string, such as one of sops-nix or agenix.";
     }
     {
       assertion = badCredentialNames == [ ];
@@ -145,8 +162,8 @@ let
       message = "${option "package"} does not bring the program `llama-swap` (its meta.mainProgram is another). Remove the option to get this project's package.";
     }
     {
-      assertion = badAliases == [ ];
-      message = "${option "models"}: the aliases ${quoted badAliases} contain white space. Clients cannot ask for such a name reliably; use `-` or `:`.";
+      assertion = !inPlainText;
+      message = "${option "settings"} has a key of `apiKeys` or `peers` in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}; for a peer write `apiKey = { file = \"/run/secrets/key\"; }`, or `\"\\\${env.NAME}\"` with ${option "credentials"}.";
     }
     {
       assertion = negative == [ ];
@@ -155,8 +172,26 @@ let
   ];
 
   # Compared as plain text: the names of a set cannot refer to store paths.
-  commandOf = id: builtins.unsafeDiscardStringContext (models.${id}.cmd or id);
+  commandOf =
+    id:
+    let
+      cmd = models.${id}.cmd or null;
+    in
+    if lib.isString cmd then builtins.unsafeDiscardStringContext cmd else id;
   sameCommand = lib.filter (group: lib.length group > 1) (lib.attrValues (lib.groupBy commandOf ids));
+  whiteNames = lib.filter (name: builtins.match ".*[[:space:]].*" name != null) (
+    lib.concatMap (model: strings (model.aliases or [ ])) (lib.attrValues models)
+  );
+  # A word that names a secret, with a value of its own: `NAME=value`, `--name value`. Files and macros are not values.
+  secretVariable =
+    entry:
+    builtins.match "[A-Z0-9_]*(KEY|TOKEN|SECRET|PASSWORD)=[^/].*" entry != null && !(hasMacro entry);
+  secretFlag =
+    id:
+    builtins.match ".*--([a-z-]+-)?(key|token|secret|password)[ =]+'?[^-$'/ ].*" (commandOf id) != null;
+  tellsSecrets = lib.filter (
+    id: secretFlag id || lib.any secretVariable (strings (models.${id}.env or [ ]))
+  ) ids;
   timeout = settings.healthCheckTimeout or 0;
   hasCuda = cfg.llamaCppPackage.passthru.cudaSupport or false;
   lacksCuda = !(cfg.llamaCppPackage.passthru.cudaSupport or true);
@@ -172,14 +207,14 @@ let
   ) homePaths;
 
   warnings =
-    lib.optional (!(renderers.isLoopback cfg.listenAddress) && settings.apiKeys or [ ] == [ ])
+    lib.optional (!(renderers.isLoopback cfg.listenAddress) && apiKeys == [ ])
       "${option "listenAddress"} is ${cfg.listenAddress} and there are no API keys: whoever reaches the port can use the models. Set ${option "apiKeyFiles"}, or listen on 127.0.0.1."
     ++
-      lib.optional
-        (lib.any (key: lib.isString key && builtins.match ".*[$][{].*" key == null) (
-          settings.apiKeys or [ ]
-        ))
-        "${option "settings"}.apiKeys has a key in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}."
+      lib.optional (tellsSecrets != [ ])
+        "${option "models"}: the environment or the command of ${quoted tellsSecrets} seems to hold a secret in plain text, which is in the Nix store for everyone to read. Name its file in ${option "credentials"}, and write `\\\${env.NAME}` where it is needed."
+    ++
+      lib.optional (whiteNames != [ ])
+        "${option "models"}: the aliases ${quoted whiteNames} contain white space. Clients cannot ask for such a name reliably; use `-` or `:`."
     ++
       lib.optional (settings ? ttl)
         "${option "settings"}.ttl: llama-swap has no such key at the top, so models are never unloaded by it. Use `globalTTL` (${option "globalTTL"} = ${builtins.toJSON settings.ttl})."

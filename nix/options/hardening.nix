@@ -56,7 +56,7 @@ in
           "AF_INET6"
           "AF_UNIX"
         ]
-        ++ lib.optional cfg.gpu.enable "AF_NETLINK";
+        ++ lib.optional cuda "AF_NETLINK";
         RestrictNamespaces = true;
         RestrictRealtime = true;
         RestrictSUIDSGID = true;

@@ -10,6 +10,13 @@ let
   cfg = config.services.llama-swap;
   format = pkgs.formats.yaml { };
   pathOrNull = types.nullOr types.path;
+  renderers = import ../lib.nix { inherit lib; };
+  withCommand =
+    model:
+    if lib.isList (model.cmd or null) && lib.all lib.isString model.cmd then
+      model // { cmd = renderers.renderCommand model.cmd; }
+    else
+      model;
 
   # JSON is YAML 1.2: every string is quoted, every number keeps its digits, nothing is guessed.
   unchecked = (pkgs.formats.json { }).generate "llama-swap-config.yaml" cfg.settings;
@@ -82,6 +89,13 @@ in
     settings = mkOption {
       type = types.submodule { freeformType = format.type; };
       default = { };
+      # A command as a list of words becomes the one string that llama-swap and readers of `settings.models` expect.
+      apply =
+        settings:
+        settings
+        // lib.optionalAttrs (lib.isAttrs (settings.models or null)) {
+          models = lib.mapAttrs (_: withCommand) settings.models;
+        };
       description = ''
         llama-swap's own configuration. What is written here wins over what the typed options render;
         {option}`services.llama-swap.settings.models` can be read by other modules, too.

@@ -149,11 +149,6 @@ in
       passthru.llamaSwapUnit = true;
     };
   } "does not bring the program `llama-swap`";
-  white-alias = asserts {
-    models.a = model // {
-      aliases = [ "my model" ];
-    };
-  } "`my model` contain white space";
   negative-limit = asserts {
     settings.models.a = {
       cmd = "x";
@@ -167,7 +162,94 @@ in
     listenAddress = "0.0.0.0";
     apiKeyFiles = [ "/run/secrets/key" ];
   } { };
-  key-in-settings = warns { settings.apiKeys = [ "sk-secret" ]; } "has a key in plain text";
+  white-alias = warns {
+    models.a = model // {
+      aliases = [ "my model" ];
+    };
+  } "`my model` contain white space";
+  key-in-settings = asserts {
+    settings.apiKeys = [ "sk-secret" ];
+  } "has a key of `apiKeys` or `peers` in plain text";
+  key-of-a-peer = asserts {
+    settings.peers.p = {
+      proxy = "https://example.org";
+      apiKey = "sk-secret";
+      models = [ "m" ];
+    };
+  } "for a peer write `apiKey = { file = ";
+  key-file-in-settings = asserts {
+    settings.apiKeys = [ { file = "${builtins.storeDir}/00000000000000000000000000000000-key"; } ];
+  } "must not be in the Nix store";
+  tls-key-in-store = asserts {
+    tls = {
+      enable = true;
+      certFile = "/run/cert.pem";
+      keyFile = ./cases.nix;
+    };
+  } "must not be in the Nix store";
+  secret-variable = warns {
+    models.a = model // {
+      env.HF_TOKEN = "hf_x";
+    };
+  } "of `a` seems to hold a secret in plain text";
+  secret-flag = warns {
+    models.a = model // {
+      flags.api-key = "sk-x";
+    };
+  } "of `a` seems to hold a secret in plain text";
+  no-secrets = swap {
+    models.a = model // {
+      env.HF_TOKEN = "\${env.HF_TOKEN}";
+      env.SSL_KEY = "/run/key";
+      flags = {
+        hf-token = "\${env.HF_TOKEN}";
+        ssl-key-file = "/run/key";
+        keep-tokens = 5;
+      };
+    };
+  } { };
+
+  # What the program accepts, the module does.
+  own-name-again = swap {
+    models.a = model // {
+      aliases = [
+        "a"
+        "q"
+        "\${MODEL_ID}-long"
+      ];
+      variants.a = { };
+      variants.q = { };
+      filters.setParamsByID."\${MODEL_ID}-low".x = 1;
+    };
+    preload = [
+      "a-low"
+      "s"
+    ];
+    settings.selectors.s = {
+      strategy = "pin";
+      targets = [ "a" ];
+    };
+  } { };
+  # What it refuses, it says better than an error of Nix.
+  wrong-shapes = swap {
+    settings = {
+      models = {
+        a = null;
+        b.aliases = "c";
+        c.filters = null;
+        d.filters.setParamsByID = 3;
+        e.env = "X=1";
+        f.cmd = 5;
+        g.capabilities = [ ];
+      };
+      groups.g.members = "a";
+      groups.h = null;
+      hooks.on_startup.preload = "a";
+      matrix.vars = [ ];
+      peers.p = null;
+      selectors = [ ];
+    };
+  } { };
   key-from-environment = swap { settings.apiKeys = [ "\${env.KEY}" ]; } { };
   top-level-ttl = warns {
     settings.ttl = 3600;

@@ -16,6 +16,8 @@ PROGRAM = Path(sys.executable).with_name("llama-swap")
 # Exposure times ten, as `systemd-analyze --threshold` takes it.
 LIMIT_WITH_GPU = 15
 LIMIT_WITHOUT = 12
+# /dev/dri is opened through groups, which PrivateUsers would take away, and drivers compile code into memory.
+LIMIT_WITH_RENDER_NODES = 16
 
 
 def build(nix, settings: str, wanted: str) -> subprocess.CompletedProcess[str]:
@@ -103,7 +105,13 @@ def test_the_start_script_exports_credentials(nix, can_build, tmp_path):
     [
         pytest.param("", LIMIT_WITHOUT, id="cpu"),
         pytest.param(
-            'hardware.graphics.enable = true; services.xserver.videoDrivers = [ "nvidia" ];', LIMIT_WITH_GPU, id="gpu"
+            'hardware.graphics.enable = true; services.xserver.videoDrivers = [ "nvidia" ];', LIMIT_WITH_GPU, id="cuda"
+        ),
+        pytest.param(
+            'services.llama-swap.gpu = { enable = true; backend = "vulkan"; };', LIMIT_WITH_RENDER_NODES, id="vulkan"
+        ),
+        pytest.param(
+            'services.llama-swap.gpu = { enable = true; backend = "rocm"; };', LIMIT_WITH_RENDER_NODES, id="rocm"
         ),
     ],
 )
@@ -131,4 +139,4 @@ def test_the_unit_is_confined(nix, tmp_path, host, limit):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout.splitlines()[-1:] + done.stderr.splitlines()
+    assert done.returncode == 0, done.stdout.splitlines()[-2:] + done.stderr.splitlines()

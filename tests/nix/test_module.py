@@ -145,6 +145,12 @@ class TestUpstream:
         assert isinstance(cmd, str)
         assert cmd.endswith("/bin/llama-server --hf-repo o/n:Q4 --jinja --port ${PORT}")
 
+    def test_a_list_of_words_is_one_command(self, nix):
+        """Also in `settings` a command may be a list; readers of the settings see the string it means."""
+        models = nix.swap('settings.models = { m.cmd = [ "x" "two words" "\\${PORT}" ]; n.cmd = [ 1 ]; };')["models"]
+        assert models["m"]["cmd"] == "x 'two words' ${PORT}"
+        assert models["n"]["cmd"] == [1]
+
     def test_settings_win(self, nix):
         """What is written in `settings` replaces what the typed options render, key by key."""
         settings = nix.swap(
@@ -458,6 +464,9 @@ class TestUnit:
         assert config["PrivateDevices"] is False
         assert config["DevicePolicy"] == "closed"
         assert {"char-nvidiactl rw", "char-nvidia-frontend rw", "char-nvidia-uvm rw"} <= set(config["DeviceAllow"])
+        assert not {"char-kfd rw", "char-drm rw"} & set(config["DeviceAllow"])
+        assert "AF_NETLINK" in config["RestrictAddressFamilies"]
+        assert "SupplementaryGroups" not in config
         assert config["PrivateUsers"] is True
         assert config["MemoryDenyWriteExecute"] is True
         assert service["environment"]["LD_LIBRARY_PATH"] == "/run/opengl-driver/lib"
@@ -469,7 +478,19 @@ class TestUnit:
         ]
         assert config["PrivateUsers"] is False
         assert config["MemoryDenyWriteExecute"] is False
-        assert "/dev/x rw" in config["DeviceAllow"]
+        assert config["DeviceAllow"] == ["char-drm rw", "/dev/x rw"]
+        assert "AF_NETLINK" not in config["RestrictAddressFamilies"]
+
+    def test_vulkan_on_nvidia(self, nix):
+        """NVIDIA's Vulkan driver opens NVIDIA's nodes."""
+        host = 'hardware.graphics.enable = true; services.xserver.videoDrivers = [ "nvidia" ];'
+        config = unit(nix, 'gpu.backend = "vulkan";', host)["serviceConfig"]
+        assert {"char-nvidiactl rw", "char-drm rw"} <= set(config["DeviceAllow"])
+
+    def test_rocm(self, nix):
+        """ROCm opens /dev/kfd, and no node of NVIDIA."""
+        config = unit(nix, 'gpu = { enable = true; backend = "rocm"; };')["serviceConfig"]
+        assert config["DeviceAllow"] == ["char-drm rw", "char-kfd rw"]
 
     def test_secrets_stay_out_of_the_unit(self, nix):
         """Keys are credentials: neither the configuration nor the unit has more than the path of the file."""
@@ -574,6 +595,7 @@ class TestClients:
                       variants.quick = { }; aliases = [ "c" ]; };
       models.fit = { path = "/f"; ctxSize = 0; fit.ctx = 16384; name = "Fitted"; };
       models.vec = { path = "/v"; embeddings = true; };
+      models.shared = { path = "/s"; ctxSize = 131072; parallel = 2; };
       models.hidden = { path = "/h"; unlisted = true; };
     """
 
@@ -593,6 +615,7 @@ class TestClients:
             "quick": 8192,
             "fit": 16384,
             "vec": None,
+            "shared": 65536,
         }
 
     def test_opencode(self, nix):
@@ -602,17 +625,29 @@ class TestClients:
         assert provider["options"] == {"baseURL": "http://pc:9292/v1"}
         assert provider["models"]["chat"] == {
             "name": "chat",
-            "limit": {"context": 8192, "output": 8192},
+            "limit": {"context": 8192, "output": 2048},
             "tool_call": True,
             "attachment": True,
         }
-        assert set(provider["models"]) == {"chat", "quick", "fit"}
+        assert set(provider["models"]) == {"chat", "quick", "fit", "shared"}
+        assert provider["models"]["shared"]["limit"] == {"context": 65536, "output": 8192}
 
     def test_pi(self, nix):
         """The provider for pi has the same models in its own words."""
         provider = self.clients(nix)["pi"]["providers"]["llama-swap"]
         assert provider["api"] == "openai-completions"
         assert {"id": "fit", "name": "Fitted", "input": ["text"], "contextWindow": 16384} in provider["models"]
+
+    def test_a_host_without_a_name(self, nix):
+        """NixOS allows an empty host name; clients then get one that leads here."""
+        text = '{ networking.hostName = ""; services.llama-swap = { enable = true; listenAddress = "0.0.0.0"; }; }'
+        assert nix.machine(text, "config.services.llama-swap.publicUrl") == "http://localhost:9292"
+
+    def test_wrong_shapes_are_no_clients(self, nix):
+        """What `llama-swap check` will refuse is not an error of Nix before it can."""
+        settings = "settings.models = { a = null; b.filters.setParamsByID = 3; c.capabilities = null; };"
+        models = nix.swap(settings, "config.services.llama-swap.clients.openai.models")
+        assert [model["id"] for model in models] == ["a", "b", "c"]
 
     def test_they_are_read_only(self, nix):
         """Nobody can make a client's list say something else."""
