@@ -26,7 +26,7 @@ RANKS = {
     "activity": 1,
     "metrics": 1,
     "logs": 1,
-    "broadcast": 1,  # one stream of events to many listeners; knows nothing of what is in it
+    "broadcast": 0,  # one stream of events to many listeners; knows nothing of what is in it
     "notify": 1,
     "listen": 1,  # addresses to sockets and back
     "scheduler": 0,

@@ -1,55 +1,57 @@
-"""One stream of frames to many listeners, none of which can hold up another or the sender.
+"""One stream of pieces to many listeners, none of which can hold up another or the sender.
 
-Synchronous and of the event loop's thread; with no listeners, publishing costs a comparison.
+A piece is whole: a line, a frame. Synchronous and of the event loop's thread; a piece is shared by all who wait for it.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-PENDING_FRAMES: Final = 1024
-"""What may wait for one listener (llama-swap v250)."""
+PENDING_BYTES: Final = 256 * 1024
+
+Sink = Callable[[bytes], None]
+
+
+def _nothing(_dropped: int) -> bytes:
+    return b""
 
 
 class Listener:
-    """The frames from now on: iterate over it, and use it as a context manager to leave.
+    """The pieces from now on: iterate over it, and use it as a context manager to leave.
 
-    Each step gives all frames that came since the last one, joined.
+    Each step gives all pieces that came since the last one, joined.
 
     Args:
-        first: frames to begin with.
-        limit: how many frames may wait; what goes beyond is dropped.
-        catch_up: gives frames with the whole picture, for a listener that missed some.
+        first: what to begin with; does not count against the limit.
+        limit_bytes: how much may wait; what goes beyond is dropped.
+        catch_up: given how many pieces were dropped, what stands in their place.
         leave: called once when the listener is done.
     """
 
-    __slots__ = ("_catch_up", "_closed", "_dropped", "_leave", "_limit", "_pending", "_wake")
+    __slots__ = ("_catch_up", "_closed", "_dropped", "_leave", "_pending", "_room_bytes", "_total_bytes", "_wake")
 
     def __init__(
-        self,
-        first: Iterable[bytes],
-        limit: int,
-        catch_up: Callable[[], Iterable[bytes]],
-        leave: Callable[["Listener"], None],
+        self, first: bytes, limit_bytes: int, catch_up: Callable[[int], bytes], leave: Callable[["Listener"], None]
     ) -> None:
-        self._pending = deque(first)
-        self._limit = limit
+        self._pending = [first] if first else []
+        self._total_bytes = self._room_bytes = limit_bytes
         self._catch_up = catch_up
         self._leave = leave
-        self._dropped = False
+        self._dropped = 0
         self._closed = False
         self._wake = asyncio.Event()
         if self._pending:
             self._wake.set()
 
-    def push(self, frame: bytes) -> None:
-        """Add a frame; dropped if the listener is too far behind, with all that follow until it has caught up."""
-        if self._dropped or len(self._pending) >= self._limit:
-            self._dropped = True
+    def push(self, piece: bytes) -> None:
+        """Add a piece; dropped if the listener is too far behind, with all that follow until it has caught up."""
+        # All that follow, also those that would fit: so what stands in their place sits at the gap.
+        if self._dropped or len(piece) > self._room_bytes:
+            self._dropped += 1
         else:
-            self._pending.append(frame)
+            self._pending.append(piece)
+            self._room_bytes -= len(piece)
         self._wake.set()
 
     def end(self) -> None:
@@ -58,14 +60,14 @@ class Listener:
         self._wake.set()
 
     def _take(self) -> bytes:
-        frames = list(self._pending)
-        self._pending.clear()
+        pieces, self._pending = self._pending, []
+        self._room_bytes = self._total_bytes
         if self._dropped:
-            self._dropped = False
-            frames += self._catch_up()
+            dropped, self._dropped = self._dropped, 0
+            pieces.append(self._catch_up(dropped))
         if not self._closed:
             self._wake.clear()
-        return b"".join(frames)
+        return b"".join(pieces)
 
     def __aiter__(self) -> Self:
         return self
@@ -91,38 +93,50 @@ class Broadcast:
     """All listeners of one stream.
 
     Args:
-        limit: how many frames may wait for each.
+        limit_bytes: how much may wait for each.
     """
 
-    def __init__(self, *, limit: int = PENDING_FRAMES) -> None:
-        self._limit = limit
+    __slots__ = ("_closed", "_limit_bytes", "_listeners", "_sinks")
+
+    def __init__(self, *, limit_bytes: int = PENDING_BYTES) -> None:
+        self._limit_bytes = limit_bytes
         self._listeners: set[Listener] = set()
+        self._sinks: dict[object, Sink] = {}
         self._closed = False
 
-    def __bool__(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._listeners)
-
     def __len__(self) -> int:
-        return len(self._listeners)
+        """How many listen; none makes it false."""
+        return len(self._listeners) + len(self._sinks)
 
-    def publish(self, frame: bytes) -> None:
-        """Give a frame to every listener."""
+    def publish(self, piece: bytes) -> None:
+        """Give a piece to everybody."""
         for listener in self._listeners:
-            listener.push(frame)
+            listener.push(piece)
+        for sink in self._sinks.values():
+            sink(piece)
 
-    def listen(self, first: Iterable[bytes] = (), *, catch_up: Callable[[], Iterable[bytes]] = tuple) -> Listener:
+    def listen(self, first: bytes = b"", *, catch_up: Callable[[int], bytes] = _nothing) -> Listener:
         """Add a listener.
 
         Args:
-            first: frames that only this listener gets, before all others.
+            first: what only this listener gets, before all others.
             catch_up: see :class:`Listener`.
         """
-        listener = Listener(first, self._limit, catch_up, self._listeners.discard)
+        listener = Listener(first, self._limit_bytes, catch_up, self._listeners.discard)
         self._listeners.add(listener)
         if self._closed:
             listener.end()
         return listener
+
+    def forward(self, sink: Sink) -> Callable[[], None]:
+        """Call ``sink`` with every piece at once; it must not raise or wait. Returns how to stop that."""
+        key = object()
+        self._sinks[key] = sink
+
+        def stop() -> None:
+            self._sinks.pop(key, None)
+
+        return stop
 
     def close(self) -> None:
         """End all listeners, present and future, once they have what is pending."""

@@ -194,6 +194,29 @@ async def test_log_lines(service, stream):
     assert await stream.until("logData") == {"source": "proxy", "data": "done\n"}
 
 
+async def test_lines_are_encoded_once_for_all(service, monkeypatch):
+    """Those of one pass of the event loop in one frame; a client that comes in between gets none twice."""
+    encoded = []
+    encode = events.frame
+    monkeypatch.setattr(events, "frame", lambda kind, data: encoded.append(kind) or encode(kind, data))
+    with service.feed.listen() as one, service.feed.listen() as two:
+        for listener in (one, two):
+            await anext(listener)
+        encoded.clear()
+        service.hub.write_proxy("a")
+        service.hub.write_proxy("b")
+        shown = [await anext(listener) for listener in (one, two)]
+        assert encoded == ["logData"]
+        assert shown[0] == shown[1] == encode("logData", {"source": "proxy", "data": "a\nb\n"})
+        service.hub.write_proxy("c")
+        with service.feed.listen() as late:
+            first = await anext(late)
+            assert first.count(b"logData") == 2
+            assert await anext(one) == encode("logData", {"source": "proxy", "data": "c\n"})
+            service.hub.write_proxy("d")
+            assert await anext(late) == encode("logData", {"source": "proxy", "data": "d\n"})
+
+
 async def test_profile_and_settings(service, stream):
     """A change of the profile is followed by the models, as it may change what they are."""
     service.profile = "night"
@@ -252,16 +275,18 @@ async def test_head(session):
 
 
 async def test_a_client_that_lags_is_told_the_state_again(service):
-    """Events beyond its queue are lost; then it gets models, settings, profile and requests as they are now."""
+    """Events beyond its room are lost; then it gets models, settings, profile and requests as they are now."""
     listener = service.feed.listen()
-    for number in range(2000):
+    each = len(events.frame("activity", {"id": 100_000}))
+    room = events.PENDING_BYTES // each
+    for number in range(100_000, 100_000 + 2 * room):
         service.feed.recorded(number)
     service.set_state("ready")
     frames = [decoded(frame) for frame in (await anext(listener)).split(b"\n\n")[:-1]]
     kinds = [kind for kind, _ in frames]
     assert kinds[-4:] == ["modelStatus", "uiConfig", "profileChanged", "inflight"]
     assert frames[-4] == ("modelStatus", [{"id": "m", "state": "ready"}])
-    assert len(frames) == 1024 + 4
+    assert len(frames) == 6 + room + 4
 
 
 # -- the rows of modelStatus --------------------------------------------------

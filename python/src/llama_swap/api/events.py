@@ -6,8 +6,8 @@ what changes. One that does not keep up loses frames, and gets the whole picture
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,10 +16,12 @@ from aiohttp import web
 from llama_swap.activity import InflightTable
 from llama_swap.broadcast import Broadcast, Listener
 from llama_swap.config import Config
-from llama_swap.logs import PROXY, UPSTREAM, LogHub, Subscription
+from llama_swap.logs import PROXY, UPSTREAM, LogHub
 from llama_swap.scheduler.snapshot import Snapshot, Standing
 
 KEEP_ALIVE_SECONDS = 30.0
+PENDING_BYTES = 1024 * 1024
+"""What may wait for one client."""
 _KEEP_ALIVE = b":\n\n"
 _HEADERS = {
     "Content-Type": "text/event-stream",
@@ -64,9 +66,10 @@ class EventFeed:
         self._hub = hub
         self._inflight = inflight
         self._picture = picture
-        self._clients = Broadcast()
+        self._clients = Broadcast(limit_bytes=PENDING_BYTES)
         self._last_models = b""
-        self._leave_inflight: Callable[[], None] | None = None
+        self._sources: list[Callable[[], None]] = []
+        self._lines: dict[str, bytearray] = {}
 
     # -- what happens ---------------------------------------------------------
 
@@ -102,29 +105,41 @@ class EventFeed:
     # -- who listens ----------------------------------------------------------
 
     def listen(self) -> Listener:
-        """A new client, with the whole picture in front."""
-        if self._leave_inflight is None:
-            self._leave_inflight = self._inflight.subscribe(self._inflight_changed)
-        self.models_changed()  # or the others would never be told what this one is shown first
+        """A new client, with the whole picture in front; nothing is missed or told twice after it."""
+        if not self._sources:
+            logs = (self._hub.forward(source, partial(self._logged, source)) for source in (PROXY, UPSTREAM))
+            self._sources = [self._inflight.subscribe(self._inflight_changed), *logs]
+        # Or the others would never be told what this one is shown first, and this one would be told lines twice.
+        self.models_changed()
+        self._tell_lines()
         self._last_models = self._models()
-        logs = [_log_frame(source, self._hub.history(source)) for source in (PROXY, UPSTREAM)]
-        return self._clients.listen([*logs, *self._state(self._last_models)], catch_up=self._whole_state)
+        logs_so_far = [_log_frame(source, self._hub.history(source)) for source in (PROXY, UPSTREAM)]
+        first = [*logs_so_far, *self._state(self._last_models)]
+        return self._clients.listen(b"".join(first), catch_up=self._whole_state)
 
     def left(self) -> None:
         """A client is gone; with the last one nobody needs to be told any more."""
-        if not self._clients and self._leave_inflight is not None:
-            self._leave_inflight()
-            self._leave_inflight = None
+        if not self._clients:
+            for stop in self._sources:
+                stop()
+            self._sources = []
 
-    def follow_log(self, source: str) -> Subscription:
-        """The lines of a log from now on; made together with :meth:`listen`, none is missed or told twice."""
-        return self._hub.subscribe(source)
+    def _logged(self, source: str, line: bytes) -> None:
+        """Lines written in one pass of the event loop are one frame, encoded once for all clients."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._tell_lines)
+        self._lines.setdefault(source, bytearray()).extend(line)
+
+    def _tell_lines(self) -> None:
+        lines, self._lines = self._lines, {}
+        for source, text in lines.items():
+            self._clients.publish(_log_frame(source, text))
 
     def _inflight_changed(self, change: Mapping[str, Any]) -> None:
         self._clients.publish(frame("inflight", change))
 
-    def _whole_state(self) -> list[bytes]:
-        return self._state(self._models())
+    def _whole_state(self, _dropped: int) -> bytes:
+        return b"".join(self._state(self._models()))
 
     def _state(self, models: bytes) -> list[bytes]:
         ui = frame("uiConfig", self._picture.ui())
@@ -174,7 +189,7 @@ def _peer_row(peer: str, name: str) -> dict[str, Any]:
     return {"id": name, "name": "", "description": "", "state": "", "unlisted": False, "peerID": peer}
 
 
-def _log_frame(source: str, lines: bytes) -> bytes:
+def _log_frame(source: str, lines: bytes | bytearray) -> bytes:
     # A model may write anything; JSON is UTF-8.
     return frame("logData", {"source": source, "data": lines.decode("utf-8", "replace")})
 
@@ -194,25 +209,15 @@ def _events_handler(feed: EventFeed) -> Callable[[web.Request], Awaitable[web.St
         if request.method == "HEAD":
             await response.prepare(request)
             return response
-        with ExitStack() as stack:
-            stack.callback(feed.left)
-            # Without a wait in between, so that nothing is missed or told twice.
-            listener = stack.enter_context(feed.listen())
-            logs = {source: stack.enter_context(feed.follow_log(source)) for source in (PROXY, UPSTREAM)}
-            await response.prepare(request)
-            async with asyncio.TaskGroup() as tasks:
-                pumps = [tasks.create_task(_pump(source, lines, listener)) for source, lines in logs.items()]
+        try:
+            with feed.listen() as listener:
+                await response.prepare(request)
                 await _write(response, listener)
-                for pump in pumps:
-                    pump.cancel()
+        finally:
+            feed.left()
         return response
 
     return events
-
-
-async def _pump(source: str, lines: Subscription, listener: Listener) -> None:
-    async for chunk in lines:
-        listener.push(_log_frame(source, chunk))
 
 
 async def _write(response: web.StreamResponse, listener: Listener) -> None:

@@ -1,6 +1,6 @@
 """What the service and its models write: kept for readers, followed live, and printed on stdout."""
 
-from llama_swap.logs.hub import COMBINED, HISTORY_BYTES, PROXY, UPSTREAM, LogHub, StdoutChoice, Subscription
+from llama_swap.logs.hub import COMBINED, HISTORY_BYTES, PROXY, UPSTREAM, LogHub, StdoutChoice
 from llama_swap.logs.lines import RequestRecord, log_decision, log_request
 from llama_swap.logs.pipeline import LogFormat, LogSettings, set_up_logging
 
@@ -14,7 +14,6 @@ __all__ = [
     "LogSettings",
     "RequestRecord",
     "StdoutChoice",
-    "Subscription",
     "log_decision",
     "log_request",
     "set_up_logging",

@@ -7,17 +7,16 @@ llama-swap does. Memory is bounded everywhere: a reader that does not keep up lo
 The hub is synchronous and belongs to the thread of the event loop; writing a line costs a few appends and no task.
 """
 
-import asyncio
 from collections.abc import Callable, Collection
 from enum import StrEnum
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
+
+from llama_swap.broadcast import PENDING_BYTES, Broadcast, Listener, Sink
 
 COMBINED: Final = ""
 PROXY: Final = "proxy"
 UPSTREAM: Final = "upstream"
 HISTORY_BYTES: Final = 100 * 1024
-PENDING_BYTES: Final = 256 * 1024
 
 
 class StdoutChoice(StrEnum):
@@ -39,83 +38,16 @@ class StdoutChoice(StrEnum):
         return self in (StdoutChoice.UPSTREAM, StdoutChoice.BOTH)
 
 
-class Subscription:
-    """The lines of one monitor from now on: iterate over it, and use it as a context manager to leave.
-
-    Each step gives everything that was written since the last one, as whole lines.
-
-    Args:
-        pending: lines to begin with (the history).
-        limit_bytes: how much may wait for a reader that is busy; what goes beyond is dropped and counted.
-        leave: called once when the reader is done.
-    """
-
-    __slots__ = ("_closed", "_dropped", "_leave", "_limit_bytes", "_pending", "_wake")
-
-    def __init__(self, pending: bytes, limit_bytes: int, leave: Callable[["Subscription"], None]) -> None:
-        self._pending = bytearray(pending)
-        self._limit_bytes = limit_bytes
-        self._leave = leave
-        self._dropped = 0
-        self._closed = False
-        self._wake = asyncio.Event()
-        if pending:
-            self._wake.set()
-
-    def push(self, line: bytes) -> None:
-        """Add a line that ends in a newline; dropped if the reader is too far behind."""
-        # Once a line was dropped all that follow are, until the reader has caught up: so the mark sits at the gap.
-        if self._dropped or len(self._pending) + len(line) > self._limit_bytes:
-            self._dropped += 1
-        else:
-            self._pending += line
-        self._wake.set()
-
-    def end(self) -> None:
-        """Let the iteration end after what is pending."""
-        self._closed = True
-        self._wake.set()
-
-    def _take(self) -> bytes:
-        taken = bytes(self._pending)
-        self._pending.clear()
-        if not self._closed:
-            self._wake.clear()
-        if self._dropped:
-            taken += b"[%d lines dropped: this reader is too slow]\n" % self._dropped
-            self._dropped = 0
-        return taken
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while True:
-            await self._wake.wait()
-            if taken := self._take():
-                return taken
-            if self._closed:
-                raise StopAsyncIteration
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave(self)
-
-
 class _Monitor:
     """One log: a ring of whole lines and its live readers."""
 
     __slots__ = ("_capacity_bytes", "_ring", "readers")
 
-    def __init__(self, capacity_bytes: int) -> None:
+    def __init__(self, capacity_bytes: int, pending_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
         # CPython removes bytes from the front of a bytearray without moving the rest.
         self._ring = bytearray()
-        self.readers: set[Subscription] = set()
+        self.readers = Broadcast(limit_bytes=pending_bytes)
 
     def write(self, line: bytes) -> None:
         ring = self._ring
@@ -125,8 +57,7 @@ class _Monitor:
             newline = ring.find(b"\n", excess - 1)
             # A line longer than the ring keeps its end; otherwise only whole lines stay.
             del ring[: excess if newline in (-1, len(ring) - 1) else newline + 1]
-        for reader in self.readers:
-            reader.push(line)
+        self.readers.publish(line)
 
     def history(self) -> bytes:
         return bytes(self._ring)
@@ -149,8 +80,8 @@ class LogHub:
         pending_bytes: int = PENDING_BYTES,
     ) -> None:
         self._history_bytes = history_bytes
-        self._pending_bytes = max(pending_bytes, history_bytes)
-        self._fixed = {name: _Monitor(history_bytes) for name in (COMBINED, PROXY, UPSTREAM)}
+        self._pending_bytes = pending_bytes
+        self._fixed = {name: _Monitor(history_bytes, pending_bytes) for name in (COMBINED, PROXY, UPSTREAM)}
         self._models: dict[str, _Monitor] = {}
         self._closed = False
         self._to_stdout = to_stdout
@@ -197,19 +128,19 @@ class LogHub:
         found = self._fixed.get(monitor) or self._models.get(monitor)
         return found.history() if found else b""
 
-    def subscribe(self, monitor: str, *, history: bool = False) -> Subscription:
-        """Follow a monitor, whether or not anything was written to it yet.
+    def subscribe(self, monitor: str, *, history: bool = False) -> Listener:
+        """Follow a monitor, whether or not anything was written to it yet; each step gives whole lines.
 
         Args:
             monitor: ``COMBINED``, ``PROXY``, ``UPSTREAM`` or a model's ID.
             history: begin with the lines that are kept; no line is lost or given twice between them and the live ones.
         """
         source = self._fixed.get(monitor) or self._monitor_of(monitor)
-        reader = Subscription(source.history() if history else b"", self._pending_bytes, source.readers.discard)
-        source.readers.add(reader)
-        if self._closed:
-            reader.end()
-        return reader
+        return source.readers.listen(source.history() if history else b"", catch_up=_gap)
+
+    def forward(self, monitor: str, sink: Sink) -> Callable[[], None]:
+        """Call ``sink`` with every line of a fixed monitor from now on; returns how to stop that."""
+        return self._fixed[monitor].readers.forward(sink)
 
     def keep_models(self, models: Collection[str]) -> None:
         """Forget the logs of models that are not among these and that nobody follows (after a reload)."""
@@ -221,15 +152,20 @@ class LogHub:
         """End all live readers, present and future, once they have what was written; writing goes on."""
         self._closed = True
         for monitor in (*self._fixed.values(), *self._models.values()):
-            for reader in monitor.readers:
-                reader.end()
+            monitor.readers.close()
 
     def _monitor_of(self, model: str) -> _Monitor:
         monitor = self._models.get(model)
         if monitor is None:
-            monitor = self._models[model] = _Monitor(self._history_bytes)
+            monitor = self._models[model] = _Monitor(self._history_bytes, self._pending_bytes)
+            if self._closed:
+                monitor.readers.close()
         return monitor
 
 
 def _as_line(raw: bytes) -> bytes:
     return raw if raw.endswith(b"\n") else raw + b"\n"
+
+
+def _gap(dropped: int) -> bytes:
+    return b"[%d lines dropped: this reader is too slow]\n" % dropped

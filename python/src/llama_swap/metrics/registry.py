@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
@@ -15,6 +16,7 @@ from llama_swap.scheduler.commands import Command, GrantLease, RejectRequest
 from llama_swap.scheduler.snapshot import Snapshot
 
 _NO_MODEL = ""
+_NO_MEMORY: Mapping[str, ModelMemory] = MappingProxyType({})
 
 
 class Metrics:
@@ -122,7 +124,10 @@ class Metrics:
         self._heartbeat_at = self._clock()
 
     def observe_host(
-        self, host: HostSample | None, devices: Collection[DeviceView] = (), memory: Mapping[str, ModelMemory] = {}
+        self,
+        host: HostSample | None,
+        devices: Collection[DeviceView] = (),
+        memory: Mapping[str, ModelMemory] = _NO_MEMORY,
     ) -> None:
         """The latest sample of the machine, the devices and the memory of models; None when there are no more."""
         self._moment = replace(self._moment, host=host, devices=devices, memory=memory)
