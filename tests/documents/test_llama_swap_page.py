@@ -89,6 +89,7 @@ ELSEWHERE = {
     "models.NAME.timeouts.keepalive": "an absence",
     "models.NAME.timeouts.expectContinue": "an absence",
     "models.NAME.timeouts.idleConn": "unit/proxy",
+    "selectors.NAME.targets": "integration/test_names",
     "peers.NAME.timeouts.keepalive": "an absence",
     "peers.NAME.timeouts.expectContinue": "an absence",
     "peers.NAME.timeouts.idleConn": "unit/proxy",

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -106,6 +108,85 @@ def test_no_profile_by_an_empty_name(service):
     assert service.http.put("/api/profiles/active", json={"name": "p"}).json() == {"active": "p"}
     answer = service.http.put("/api/profiles/active", json={"name": ""})
     assert (answer.status_code, answer.json()) == (200, {"active": None})
+
+
+def listed(service, **headers):
+    """{id: entry} of the list of models."""
+    return {row["id"]: row for row in service.http.get("/v1/models", headers=headers).json()["data"]}
+
+
+def test_selectors_and_pins_in_the_list(service, peer):
+    """A selector is loaded when what it would choose is; a pin is an entry only where the name is not one already."""
+    service.write(
+        {
+            "models": {"a": service.model(), "b": service.model()},
+            "peers": {"far": {"proxy": f"http://127.0.0.1:{peer}", "models": ["x"]}},
+            "selectors": {
+                "pin": {"strategy": "pin", "targets": ["b", "a"]},
+                "warm": {"strategy": "warm", "targets": ["b", "a"]},
+            },
+            "profiles": {"p": {"pins": {"x": "a", "new": "a", "warm": "a", "off": None}}},
+        }
+    )
+    service.start()
+    assert service.http.put("/api/profiles/active", json={"name": "p"}).status_code == 200
+    service.echo("a")
+    rows = listed(service)
+    assert list(rows) == ["a", "b", "far/x", "new", "pin", "warm"]
+    assert {name for name, row in rows.items() if row["status"]["value"] == "loaded"} == {"a", "warm"}
+    assert rows["new"]["meta"]["llamaswap"] == {"type": "profile"}
+
+
+def test_list_for_clients_of_anthropic(service):
+    """Who says so in its headers gets the fields that Anthropic's list has; others do not."""
+    tools = {"tools": True, "context": 512}
+    service.write({"models": {"a": service.model(capabilities=tools, name="A"), "b": service.model()}})
+    service.start()
+    page = service.http.get("/v1/models", headers={"anthropic-version": "2023-06-01"}).json()
+    assert (page["has_more"], page["first_id"], page["last_id"]) == (False, "a", "b")
+    row = page["data"][0]
+    assert (row["type"], row["display_name"], row["max_input_tokens"]) == ("model", "A", 512)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["created_at"])
+    assert "type" not in listed(service)["a"]
+
+
+def test_requests_to_peers_are_counted_under_their_full_names(service, peer):
+    """Also after a reload, and whichever name the client used."""
+    config = {"models": {}, "peers": {"far": {"proxy": f"http://127.0.0.1:{peer}", "models": ["x"]}}}
+    service.write(config)
+    service.start()
+    service.echo("x")
+    service.write({**config, "logLevel": "debug"})
+    service.process.send_signal(signal.SIGHUP)
+    service.wait_until(lambda: "configuration reloaded" in service.output())
+    service.echo("far/x")
+    assert 'llamaswap_requests_total{model="far/x",outcome="ok"} 2' in service.http.get("/metrics").text
+
+
+LLAMA_SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"default_generation_settings": {"n_ctx": 4096}}')
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_context_length_that_an_upstream_told_is_shown(service, tmp_path):
+    """To those who listen to events as soon as it is known, and in the list after the model was unloaded."""
+    script = tmp_path / "llama-server"
+    script.write_text(LLAMA_SERVER)
+    service.write({"models": {"a": {"cmd": f"{sys.executable} -S {script} ${{PORT}}"}}})
+    service.start()
+    with service.http.stream("GET", "/api/events") as answer:
+        lines = answer.iter_lines()
+        assert service.http.post("/api/models/load/a").status_code == 200
+        assert any("modelStatus" in line and "4096" in line for line in lines)
+    assert service.http.post("/api/models/unload/a").status_code == 200
+    row = listed(service)["a"]
+    assert (row["status"]["value"], row["context_length"], row["meta"]["n_ctx"]) == ("unloaded", 4096, 4096)
 
 
 def test_pin_to_a_selector_and_what_is_recorded(service):

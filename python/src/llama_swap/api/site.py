@@ -92,9 +92,15 @@ class Site:
         self.peers.configure(self.config.peers)
         self.metering.captures.resize(self.config.capture_buffer_bytes)
         self.profile_switch.activate(None)
-        self.observation.metrics.keep_models(self.config.models)
+        self.observation.metrics.keep_models(counted_models(self.config))
         self.observation.feed.models_changed()
         self.observation.feed.ui_changed()
+
+
+def counted_models(config: Config) -> frozenset[str]:
+    """What requests are counted under: the IDs of models, and the full names of those of peers."""
+    peers = (found.qualified for found in config.peer_names.values())
+    return frozenset((*config.models, *peers))
 
 
 SITE = web.AppKey("site", Site)

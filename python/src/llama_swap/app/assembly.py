@@ -1,5 +1,6 @@
 """What one run of the service consists of, and how its parts hear of one another."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,13 +10,14 @@ from functools import partial
 from llama_swap import BUILD_COMMIT, BUILD_DATE, __version__
 from llama_swap.activity import Captures, InflightTable, Limits, Recorder, Row, Store
 from llama_swap.api.browser import machine_names
+from llama_swap.api.context import ContextLengths
 from llama_swap.api.events import EventFeed, Picture, model_rows
 from llama_swap.api.metering import Metering
 from llama_swap.api.metrics import count_answer
 from llama_swap.api.models import describe
 from llama_swap.api.openai import FORM_ROUTES, JSON_ROUTES, QUERY_ROUTES
 from llama_swap.api.peer_servers import PeerServers
-from llama_swap.api.site import Observation, ProfileSwitch, Site, Version
+from llama_swap.api.site import Observation, ProfileSwitch, Site, Version, counted_models
 from llama_swap.config import Config, PortBook
 from llama_swap.gpu import AllDevices, Amdgpu, DeviceWatch, Nvml
 from llama_swap.logs import LogHub
@@ -42,7 +44,7 @@ class Parts:
 @asynccontextmanager
 async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: PortBook) -> AsyncIterator[Parts]:
     """Build everything; at the end the processes, the store and the device reader are closed, in this order."""
-    reporter = Reporter(hub, notifier, Metrics(config.models), configured=len(config.models))
+    reporter = Reporter(hub, notifier, Metrics(counted_models(config)), configured=len(config.models))
     devices = DeviceWatch(AllDevices(Nvml(), Amdgpu()))
     store = await Store.open(config.store_path, limits(config))
     try:
@@ -55,7 +57,13 @@ async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: Po
                 environment=os.environ,
                 beat_seconds=notifier.watchdog_interval_seconds() or _BEAT_SECONDS,
             )
-            yield _connect(supervisor, hub, reporter, devices, store)
+            parts = _connect(supervisor, hub, reporter, devices, store)
+            site = parts.site
+            async with asyncio.TaskGroup() as tasks:
+                learning = site.contexts.run(supervisor.living_instances, site.observation.feed.models_changed)
+                task = tasks.create_task(learning, name="context lengths")
+                yield parts
+                task.cancel()
     finally:
         await store.close()
         devices.close()
@@ -65,20 +73,24 @@ def _connect(supervisor: Supervisor, hub: LogHub, reporter: Reporter, devices: D
     """Let the parts hear of one another."""
     config, metrics = supervisor.config, reporter.metrics
     metering = _metering(supervisor, store)
-    switch = ProfileSwitch()
+    switch, contexts = ProfileSwitch(), ContextLengths()
     picture = Picture(
-        models=partial(_model_status, supervisor),
+        models=partial(_model_status, supervisor, contexts),
         ui=lambda: {"activity": {"session_id": list(supervisor.config.session_id_headers)}},
         profile=lambda: switch.active,
     )
     feed = EventFeed(hub, metering.table, picture)
-    reporter.on_change = feed.models_changed
     switch.on_change = feed.profile_changed
+
+    def changed() -> None:
+        contexts.look()
+        feed.models_changed()
 
     def recorded(row: Row) -> None:
         count_answer(metrics, row)
         feed.recorded(row.id)
 
+    reporter.on_change = changed
     metering.recorder.subscribe(recorded)
     ring = PerformanceRing(sampling_seconds(config))
     sampler = Sampler(Sources(HostReader(), devices.read, supervisor.pids, _family), metrics, ring)
@@ -91,6 +103,7 @@ def _connect(supervisor: Supervisor, hub: LogHub, reporter: Reporter, devices: D
         store=store,
         metering=metering,
         observation=Observation(metrics, ring, Hardware(__version__, devices.read), feed),
+        contexts=contexts,
         profile_switch=switch,
     )
     return Parts(site, reporter, sampler)
@@ -110,15 +123,15 @@ def _metering(supervisor: Supervisor, store: Store) -> Metering:
     )
 
 
-def _model_status(supervisor: Supervisor) -> Sequence[dict[str, object]]:
+def _model_status(supervisor: Supervisor, contexts: ContextLengths) -> Sequence[dict[str, object]]:
     config = supervisor.config
+
+    def entry(model_id: str) -> dict[str, object]:
+        model = config.models[model_id]
+        return describe(model, context=contexts.known(model), created=0, loaded=False)
+
     peers = {peer.id: [f"{peer.id}/{name}" for name in peer.models] for peer in config.peers.values()}
-    return model_rows(
-        config,
-        supervisor.snapshot(),
-        lambda model_id: describe(config.models[model_id], created=0, loaded=False),
-        peers,
-    )
+    return model_rows(config, supervisor.snapshot(), entry, peers)
 
 
 def _family(pid: int) -> list[int]:
