@@ -3,7 +3,6 @@
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 import msgspec
 from aiohttp import web
@@ -11,6 +10,7 @@ from multidict import MultiMapping
 
 from llama_swap.activity import SORT_COLUMNS, ActivityQuery, Captures, Store
 from llama_swap.activity.query import DEFAULT_LIMIT
+from llama_swap.api.timestamps import read_timestamp
 from llama_swap.errors import Reason, RequestError
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -18,7 +18,6 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MOST_ROWS = 999
 _LARGEST = 2**63 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
 def routes(store: Store, captures: Captures) -> list[web.RouteDef]:
@@ -71,7 +70,7 @@ def _unreadable(error: sqlite3.Error) -> RequestError:
 
 def parse_query(parameters: MultiMapping[str]) -> ActivityQuery:
     """The parameters of ``/api/metrics/activity``; raises RequestError INVALID_REQUEST with llama-swap's texts."""
-    start, end = _time(parameters, "start"), _time(parameters, "end")
+    start, end = (read_timestamp(name, _text(parameters, name)) for name in ("start", "end"))
     if start is not None and end is not None and start > end:
         raise _invalid("start must be before end")
     min_id, max_id = _row_id(parameters, "min_id"), _row_id(parameters, "max_id")
@@ -141,16 +140,3 @@ def _row_id(parameters: MultiMapping[str], name: str) -> int | None:
     if number is None or number < 1:
         raise _invalid(f"{name} must be >= 1")
     return number
-
-
-def _time(parameters: MultiMapping[str], name: str) -> datetime | None:
-    # A plus sign that nobody encoded arrives as a blank.
-    text = _text(parameters, name).replace(" ", "+")
-    if not text:
-        return None
-    try:
-        if _RFC3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper())
-    except ValueError:
-        pass  # such as the 31st of February
-    raise _invalid(f"invalid '{name}' timestamp, use RFC3339 format")
