@@ -28,6 +28,9 @@
       nixosModules.default.imports = [ ./nixos-module.nix ];
       nixosModules.llama-swap.imports = [ ./nixos-module.nix ];
 
+      # Quoting, durations and flags as functions, for configurations that build commands of their own.
+      lib = import ./nix/lib.nix { inherit lib; };
+
       overlays.default = import ./nix/overlay.nix;
 
       packages = eachSystem (pkgs: rec {

@@ -37,12 +37,13 @@ def test_the_lock_is_written_as_nix_writes_it():
 def test_the_outputs(nix):
     """The outputs are those a user of a NixOS flake expects, on both systems."""
     shape = nix.evaluate(
-        f'lib.mapAttrs (name: value: if lib.elem name [ "nixosModules" "overlays" "nixosConfigurations" ]'
+        f'lib.mapAttrs (name: value: if lib.elem name [ "lib" "nixosModules" "overlays" "nixosConfigurations" ]'
         f' then lib.attrNames value else if name == "formatter" then {{ }} else lib.mapAttrs (_: lib.attrNames) value)'
         f' (removeAttrs ({FLAKE}) [ "_type" "outPath" ])'
     )
     assert shape["nixosModules"] == ["default", "llama-swap"]
     assert shape["overlays"] == ["default"]
+    assert {"quoteArg", "renderCommand", "renderFlags", "parseDuration"} <= set(shape["lib"])
     assert shape["nixosConfigurations"] == ["example"]
     for system in ("x86_64-linux", "aarch64-linux"):
         assert {"default", "llama-swap", "llama-cpp", "llama-cpp-cuda", "llama-cpp-cpu", "docs"} <= set(

@@ -14,16 +14,21 @@ for word; do url=$word; done
 case $url in
   */releases/latest) echo '{"tag_name": "v0.7.0"}' ;;
   */commits/v0.7.0) echo '{"sha": "0123456789abcdef0123456789abcdef01234567"}' ;;
-  */v0.7.0/nightly-tag.txt) echo b11669 ;;
+  */v0.7.0/nightly-tag.txt) echo 'llama.cpp 0.7.0 is b11669 of 2026' ;;
   *) exit 22 ;;
 esac
 """
 NIX = """#!/bin/sh
+test "$1 $2" = "--extra-experimental-features nix-command flakes" || exit 1
+shift 2
 case "$*" in
   "flake prefetch --json github:ggml-org/llama.cpp/0123456789abcdef0123456789abcdef01234567")
-    test -z "$BROKEN" || exit 1
+    test "$BROKEN" != source || exit 1
     echo '{"hash": "sha256-new", "storePath": "/nix/store/x-source"}' ;;
-  *prefetch-npm-deps*) echo sha256-npm ;;
+  *prefetch-npm-deps*)
+    test "$BROKEN" != npm || exit 1
+    test "$BROKEN" != words || { echo "no such file"; exit 0; }
+    echo sha256-npm ;;
   *) exit 1 ;;
 esac
 """
@@ -70,7 +75,9 @@ def test_all_pins_move_together(update):
     )
 
 
-@pytest.mark.parametrize(("arguments", "broken"), [((), "yes"), (("0.9.9",), ""), (("b12345",), "")])
+@pytest.mark.parametrize(
+    ("arguments", "broken"), [((), "source"), ((), "npm"), ((), "words"), (("0.9.9",), ""), (("b12345",), "")]
+)
 def test_a_failure_moves_nothing(update, arguments, broken):
     """When anything cannot be fetched the pins stay as they were."""
     before = json.loads((ROOT / "nix" / "pins.json").read_text())
