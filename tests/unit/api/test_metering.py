@@ -165,7 +165,10 @@ async def test_a_stream_that_ended_in_our_error_event_is_no_success(store, meter
         _answer(visit, meter, outcome=ExchangeOutcome(ended))
         visit.exchange.detail = detail
     row = await _row(store)
-    assert (row.outcome, row.error_msg) == (Outcome.UPSTREAM_FAILED, detail or "the answer was no event stream")
+    assert (row.outcome, row.error_msg) == (
+        Outcome.UPSTREAM_FAILED,
+        detail or "the answer does not fit into the stream that had begun",
+    )
 
 
 async def test_a_bug_leaves_a_row_and_no_request_in_flight(store, metering):

@@ -202,7 +202,7 @@ def _message(outcome: Outcome) -> str:
 def _failure(exchange: Exchange, outcome: Outcome) -> str:
     """What the upstream did wrong; "" where its own answer tells."""
     if outcome is Outcome.UPSTREAM_FAILED and exchange.status == HTTPStatus.OK:
-        return exchange.detail or "the answer was no event stream"
+        return exchange.detail or "the answer does not fit into the stream that had begun"
     return exchange.detail
 
 
