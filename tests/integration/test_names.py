@@ -265,3 +265,5 @@ def test_metrics_tell_what_happened(service):
     assert 'llamaswap_requests_total{model="a",outcome="ok"} 1' in text
     assert [line for line in text.splitlines() if line.startswith("llamaswap_evictions_total") and 'model="a"' in line]
     assert [line for line in text.splitlines() if line.startswith("llamaswap_scheduler_heartbeat")]
+    service.chat("b", fake={"status": 500, "body": "{}"})
+    assert 'llamaswap_requests_total{model="b",outcome="upstream_error"} 1' in service.http.get("/metrics").text

@@ -18,6 +18,7 @@ from llama_swap.api.site import SITE, Site
 from llama_swap.api.visit import VISIT, Visit, visit_of
 from llama_swap.errors import Reason, RequestError
 from llama_swap.logs import RequestRecord, log_request
+from llama_swap.proxy.exchange import Outcome
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -168,6 +169,8 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
 
 def _outcome(visit: Visit, status: int) -> str:
     """How a request ended, in one word."""
+    if visit.exchange.outcome is Outcome.OK and visit.exchange.status >= 500:  # noqa: PLR2004 - the upstream's own failure
+        return "upstream_error"
     if visit.exchange.outcome is not None:
         return str(visit.exchange.outcome)
     if status == _CLIENT_CLOSED_REQUEST:
