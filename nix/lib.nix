@@ -175,6 +175,7 @@ let
           else
             builtins.path {
               inherit path;
+              name = lib.strings.sanitizeDerivationName (baseNameOf path);
               sha256 = pin;
               recursive = false;
             }

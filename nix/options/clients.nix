@@ -1,10 +1,19 @@
 # Ready-made client configurations, so that what clients list cannot drift from what the service has.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
   set = value: if lib.isAttrs value then value else { };
+  isChosen =
+    options.services.llama-swap.publicUrl.highestPrio < (lib.mkOptionDefault null).priority;
+  hostOf = builtins.match "[a-z]+://([a-zA-Z0-9.-]+)([:/].*)?" cfg.publicUrl;
+  chosenHost = if isChosen && hostOf != null then lib.head hostOf else null;
 
   # What one request can use: parallel sequences share the context.
   typedContext =
@@ -148,4 +157,9 @@ in
       };
     };
   };
+
+  # A name that was chosen for clients is one that browsers may use, too.
+  config.services.llama-swap.settings.allowedHosts = lib.mkIf (cfg.isOurs && chosenHost != null) (
+    lib.mkOverride 1400 [ chosenHost ]
+  );
 }

@@ -1,5 +1,10 @@
 # Mistakes found while the system is evaluated, each with its fix. What only the program can know, `llama-swap check` finds at build time.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 let
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
@@ -163,7 +168,7 @@ let
     }
     {
       assertion = !inPlainText;
-      message = "${option "settings"} has a key of `apiKeys` or `peers` in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}; for a peer write `apiKey = { file = \"/run/secrets/key\"; }`, or `\"\\\${env.NAME}\"` with ${option "credentials"}.";
+      message = "${option "settings"} has a key of `apiKeys` or `peers` in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}; for a peer name it in ${option "credentials"} and write `apiKey = \"\\\${env.NAME}\"`.";
     }
     {
       assertion = negative == [ ];
@@ -193,18 +198,55 @@ let
     id: secretFlag id || lib.any secretVariable (strings (models.${id}.env or [ ]))
   ) ids;
   timeout = settings.healthCheckTimeout or 0;
-  hasCuda = cfg.llamaCppPackage.passthru.cudaSupport or false;
-  lacksCuda = !(cfg.llamaCppPackage.passthru.cudaSupport or true);
+  # Ours says so; of nixpkgs' recipe the flags do. null where neither does.
+  cudaFlags = lib.filter (flag: lib.isString flag && lib.hasInfix "GGML_CUDA:" flag) (
+    cfg.llamaCppPackage.cmakeFlags or [ ]
+  );
+  cudaSupport =
+    cfg.llamaCppPackage.passthru.cudaSupport
+      or (if cudaFlags == [ ] then null else lib.hasSuffix "TRUE" (lib.last cudaFlags));
+  hasCuda = cudaSupport == true;
+  lacksCuda = cudaSupport == false;
   nvidia = lib.elem "nvidia" (config.services.xserver.videoDrivers or [ ]);
   graphics = config.hardware.graphics.enable or false;
   runsTyped = lib.any (model: model.cmd == null) (lib.attrValues cfg.models);
   inHome = file: lib.hasPrefix "/home/" file || lib.hasPrefix "/root/" file;
+  filesOf =
+    model:
+    [
+      (if pinned model == null then model.path else null)
+      model.spec.draftModel
+      model.chatTemplate
+    ]
+    ++ lib.optional (lib.isAttrs model.mmproj) model.mmproj.path
+    ++ map (adapter: adapter.path) (if model.lora == null then [ ] else model.lora);
   homePaths = lib.filter inHome (
-    eachModel (_: model: lib.optional (model.path != null) (toString model.path))
+    # A Nix path is copied to the store, where the service can read it.
+    eachModel (_: model: lib.filter lib.isString (filesOf model))
   );
   hiddenPaths = lib.filter (
-    file: !(lib.any (dir: lib.hasPrefix "${dir}/" file) cfg.modelDirs)
+    file: !(lib.any (dir: lib.hasPrefix "${lib.removeSuffix "/" dir}/" file) cfg.modelDirs)
   ) homePaths;
+
+  # Options that the model itself sets (defaults and profiles reach every model, so those say nothing) and `cmd` makes void.
+  writtenFor =
+    id:
+    lib.concatMap (definition: lib.attrNames (set (set definition).${id} or { }))
+      options.services.llama-swap.models.definitions;
+  madeVoid = [
+    "chatTemplate"
+    "extraArgs"
+    "flags"
+    "mmproj"
+    "package"
+    "sha256"
+  ]
+  ++ map (entry: lib.head entry.path) (import ./llama-server.nix { inherit lib renderers; });
+  voidOptions = lib.filterAttrs (_: names: names != [ ]) (
+    lib.mapAttrs (
+      id: model: if model.cmd == null then [ ] else lib.intersectLists madeVoid (writtenFor id)
+    ) cfg.models
+  );
 
   warnings =
     lib.optional (!(renderers.isLoopback cfg.listenAddress) && apiKeys == [ ])
@@ -234,6 +276,13 @@ let
     ++
       lib.optional (cfg.hardening.enable && cfg.hardening.protectHome && hiddenPaths != [ ])
         "${option "models"}: ${quoted hiddenPaths} is under /home, which the service cannot see. Add its directory to ${option "modelDirs"}."
+    ++ lib.mapAttrsToList (
+      id: names:
+      "${option "models"}.\"${id}\" gives the whole command in `cmd`, so ${quoted (lib.unique names)} changes nothing. Put it into `cmd`, or remove `cmd` and name the weights."
+    ) voidOptions
+    ++
+      lib.optional (cfg.openFirewall && renderers.isLoopback cfg.listenAddress)
+        "${option "openFirewall"} opens port ${toString cfg.port}, but ${option "listenAddress"} is ${cfg.listenAddress}, which nobody outside reaches. Listen on 0.0.0.0, or leave the firewall closed."
     ++
       lib.optional (!cfg.isOurs)
         "${option "package"} is another llama-swap: no check at build time, no watchdog, and every edit restarts it and drops the loaded models. Remove the option to get this project's package.";

@@ -24,6 +24,8 @@ let
   ];
 
   group = types.submodule {
+    # Keys that llama-swap has and this list has not; `llama-swap check` knows which.
+    freeformType = types.attrsOf types.anything;
     options = {
       members = mkOption {
         type = types.listOf types.str;

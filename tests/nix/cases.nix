@@ -176,7 +176,7 @@ in
       apiKey = "sk-secret";
       models = [ "m" ];
     };
-  } "for a peer write `apiKey = { file = ";
+  } "for a peer name it in services.llama-swap.credentials";
   key-file-in-settings = asserts {
     settings.apiKeys = [ { file = "${builtins.storeDir}/00000000000000000000000000000000-key"; } ];
   } "must not be in the Nix store";
@@ -279,6 +279,19 @@ in
       };
     }
   ) { warnings = [ "has no CUDA support" ]; };
+  driver-with-a-recipe-without-cuda = case (
+    nvidia
+    // {
+      services = nvidia.services // {
+        llama-swap = {
+          models.a = model;
+          llamaCppPackage = pkgs.llama-cpp // {
+            cmakeFlags = [ "-DGGML_CUDA:BOOL=FALSE" ];
+          };
+        };
+      };
+    }
+  ) { warnings = [ "has no CUDA support" ]; };
   endless-health-check = warns { healthCheckTimeout = "8h"; } "is over an hour";
   same-command = warns {
     models.a = model;
@@ -291,5 +304,31 @@ in
     models.a.path = "/home/me/m.gguf";
     modelDirs = [ "/home/me" ];
   } { };
+  hidden-home-of-a-part = warns {
+    models.a = model // {
+      lora = [ "/home/me/l.gguf" ];
+      spec.draftModel = "/home/me/d.gguf";
+      chatTemplate = "/root/t.jinja";
+      mmproj.path = "/home/me/p.gguf";
+    };
+  } "`/home/me/d.gguf`, `/root/t.jinja`, `/home/me/p.gguf`, `/home/me/l.gguf` is under /home";
+  visible-home-with-a-slash = swap {
+    models.a.path = "/home/me/m.gguf";
+    modelDirs = [ "/home/me/" ];
+  } { };
+  command-and-options = warns {
+    defaults.ctxSize = 4096;
+    models.a = {
+      cmd = "x --port \${PORT}";
+      threads = 8;
+      gpu.layers = 99;
+      ttl = 60;
+    };
+  } "gives the whole command in `cmd`, so `gpu`, `threads` changes nothing";
+  command-and-defaults = swap {
+    defaults.ctxSize = 4096;
+    models.a.cmd = "x --port \${PORT}";
+  } { };
+  open-for-nobody = warns { openFirewall = true; } "which nobody outside reaches";
   go-package = warns { package = pkgs.llama-swap; } "is another llama-swap";
 }

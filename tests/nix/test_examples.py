@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "nixos.md").read_text()
 BLOCKS = dict(re.findall(r"```nix\n# example: (\S+)\n(.*?)```", PAGE, flags=re.DOTALL))
-HOSTS = ("first.nix", "blog.nix", "host.nix")
+HOSTS = tuple(name for name in BLOCKS if name != "flake.nix")
 NAMES_OF_THE_HOST = 29
 # The host's own settings around the service, which the stub of NixOS has no options for.
 FOREIGN = re.compile(r"^  (hardware\.nvidia|nixpkgs)\..*\n", flags=re.MULTILINE)
@@ -46,6 +46,11 @@ def test_the_service_accepts_it(example, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_only_settings_have_is_shown():
+    """Each part of llama-swap that has no option of its own has an example."""
+    assert {"matrix.nix", "selectors.nix", "peers.nix", "store.nix", "capture.nix", "hosts.nix"} < set(HOSTS)
 
 
 def test_the_blog_post(nix):

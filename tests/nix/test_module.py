@@ -1,5 +1,6 @@
 """The module: upstream's options, typed models, layers, mistakes, and what it tells systemd."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -237,6 +238,14 @@ class TestCommand:
             assert words[1] == "--model"
             assert words[2].endswith("-a.gguf")
             assert "--model-url" not in words
+
+    def test_a_pinned_file_with_an_odd_name(self, nix, tmp_path):
+        """A name that the store does not take is made one that it does."""
+        file = tmp_path / "a b.gguf"
+        file.write_text("x")
+        digest = hashlib.sha256(b"x").hexdigest()
+        cmd = nix.swap(f'models.m = {{ path = "{file}"; sha256 = "{digest}"; }};')["models"]["m"]["cmd"]
+        assert re.search(r"--model \S+-a-b\.gguf ", cmd)
 
     def test_a_command_as_words(self, argv_of):
         """A list of words is quoted for the service."""
@@ -637,6 +646,13 @@ class TestClients:
         provider = self.clients(nix)["pi"]["providers"]["llama-swap"]
         assert provider["api"] == "openai-completions"
         assert {"id": "fit", "name": "Fitted", "input": ["text"], "contextWindow": 16384} in provider["models"]
+
+    def test_the_public_name_is_one_for_browsers(self, nix):
+        """A public URL that was set names a host that browsers may use; settings win over it."""
+        assert nix.swap('publicUrl = "https://llm.example.org:8443";')["allowedHosts"] == ["llm.example.org"]
+        assert "allowedHosts" not in nix.swap("")
+        both = 'publicUrl = "https://a.example.org"; settings.allowedHosts = [ "b.example.org" ];'
+        assert nix.swap(both)["allowedHosts"] == ["b.example.org"]
 
     def test_a_host_without_a_name(self, nix):
         """NixOS allows an empty host name; clients then get one that leads here."""
