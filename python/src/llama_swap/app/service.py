@@ -12,7 +12,7 @@ from aiohttp import web
 
 from llama_swap.api import build_application
 from llama_swap.api.site import Site
-from llama_swap.app.assembly import Parts, assemble, limits, sampling_seconds
+from llama_swap.app.assembly import Parts, assemble, limits, sampling_seconds, store_path_changed
 from llama_swap.app.options import ServeOptions
 from llama_swap.app.sources import Sources
 from llama_swap.config import Config, ConfigError
@@ -151,6 +151,8 @@ class Service:
         site = parts.site
         removed = site.config.models.keys() - config.models.keys()
         self._configure_logging(site.hub, config)
+        if store_path_changed(site.store, config):
+            self._log.warning("store.path changed, which needs a restart", path=str(config.store_path))
         parts.reporter.configured = len(config.models)
         site.supervisor.apply(config)
         site.configured()
