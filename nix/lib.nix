@@ -239,7 +239,7 @@ let
 
     # Is this an address, and not a name that somebody must look up?
     isAddress =
-      address: builtins.match "[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+|\\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*]?" address != null;
+      address: builtins.match "[0-9]+([.][0-9]+){3}|\\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*]?" address != null;
 
     # What a systemd socket listens on: it knows addresses and ports, no names. A lone port is every address.
     socketAddresses =

@@ -159,7 +159,7 @@ in
   };
 
   # A name that was chosen for clients is one that browsers may use, too.
-  config.services.llama-swap.settings.allowedHosts = lib.mkIf (cfg.isOurs && chosenHost != null) (
+  config.services.llama-swap.settings.allowedHosts = lib.mkIf (chosenHost != null && cfg.isOurs) (
     lib.mkOverride 1400 [ chosenHost ]
   );
 }
