@@ -9,6 +9,7 @@ included; then it boots and drives itself. Needs root, mmdebstrap, mke2fs, qemu-
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -62,9 +63,7 @@ def main() -> None:
     """Build, boot, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="scenarios to run (all)")
-    parser.add_argument(
-        "--boot", choices=["auto", "kvm", "tcg", "container"], default="auto", help="how to boot it (auto)"
-    )
+    parser.add_argument("--boot", choices=["auto", "kvm", "tcg"], default="auto", help="how to boot it (auto)")
     parser.add_argument("--seconds", type=int, default=1800, help="give up after so long (%(default)s)")
     arguments = parser.parse_args()
     base = base_system()
@@ -81,8 +80,8 @@ def main() -> None:
 
 
 def base_system() -> Path:
-    """A Debian with what we need from its archive, made once."""
-    archive = CACHE / "base.tar"
+    """A Debian with what we need from its archive, made once for each list of packages."""
+    archive = CACHE / f"base-{hashlib.sha256(' '.join(PACKAGES).encode()).hexdigest()[:12]}.tar"
     if not archive.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         run(

@@ -8,6 +8,7 @@ with subtest("without a GPU at most 1.2"):
 
 with subtest("the service sees no home, no device and no way to write to the system"):
     service = main_pid()
+    machine.succeed("touch /home/diary", "test -e /dev/kmsg")
     machine.succeed(f"test \"$(nsenter --target {service} --mount ls -A /home)\" = ''")
     machine.fail(f"nsenter --target {service} --mount test -e /dev/kmsg")
     machine.fail(f"nsenter --target {service} --mount touch /usr/x /etc/x")

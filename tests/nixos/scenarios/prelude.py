@@ -16,9 +16,9 @@ def curl(path: str, *options: str) -> str:
     return machine.succeed(f"curl --silent --show-error --fail-with-body --max-time 60 {' '.join(options)} {URL}{path}")
 
 
-def chat(model: str, *options: str) -> str:
-    """What the model says to a greeting, as curl prints it."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16})
+def chat(model: str, *options: str, **more: Any) -> str:
+    """What the model says to a greeting, as curl prints it; ``more`` goes into the request's body."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16, **more})
     return curl("/v1/chat/completions", "--header 'content-type: application/json'", f"--data '{body}'", *options)
 
 

@@ -19,8 +19,13 @@ with subtest("another model replaces it"):
     machine.fail("pgrep --full 'llama-server .*/alpha[.]gguf'")
 
 with subtest("a streamed answer ends as streams end"):
-    stream = chat("beta", "--no-buffer").strip()
-    assert stream, stream
+    events = [line for line in chat("beta", "--no-buffer", stream=True).splitlines() if line]
+    assert all(line.startswith("data: ") for line in events), events
+    assert events[-1] == "data: [DONE]", events
+    deltas = [json.loads(line.removeprefix("data: "))["choices"] for line in events[:-1]]
+    words = [choice["delta"].get("content") or "" for choices in deltas for choice in choices]
+    assert "beta" in "".join(words).lower(), events
+    assert len([word for word in words if word]) > 1, events
 
 with subtest("status tells what runs"):
     machine.wait_until_succeeds("systemctl show --property=StatusText llama-swap.service | grep '1 of 2 models ready'")
