@@ -92,6 +92,7 @@ def base_system() -> Path:
             f"--include={','.join(PACKAGES)}",
             "unstable",
             f"{archive}.new.tar",
+            # mmdebstrap knows a mirror by itself.
             *filter(None, [os.environ.get("DEBIAN_MIRROR")]),
         )
         Path(f"{archive}.new.tar").rename(archive)
