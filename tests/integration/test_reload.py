@@ -61,7 +61,7 @@ def test_preload_that_a_reload_adds_is_loaded(service):
     )
     service.process.send_signal(signal.SIGHUP)
     service.wait_until(lambda: service.http.get("/running").json()["running"][:1])
-    service.wait_until(lambda: service.states() == {"b": "ready"})
+    assert service.wait_until(lambda: service.states() == {"b": "ready"})
 
 
 @pytest.mark.parametrize("text", ["models: [", "modles: {}\n", "models:\n  x: {cmd: sleep 1}\n"])
@@ -104,4 +104,4 @@ def test_swapped_symlink_is_noticed(service):
     new = service.directory / "current.new"
     new.symlink_to("two")
     new.replace(link)
-    service.wait_until(lambda: models_listed(service) == ["b"], timeout=6)
+    assert service.wait_until(lambda: models_listed(service) == ["b"], timeout=6)

@@ -57,7 +57,7 @@ def test_watchdog_is_fed(service, manager):
     service.write({"models": {}})
     service.start(env={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"})
     for _ in range(3):
-        manager.expect("WATCHDOG=1")
+        assert "WATCHDOG=1" in manager.expect("WATCHDOG=1")
 
 
 def test_socket_activation(service, tmp_path):

@@ -171,7 +171,7 @@ def test_unload_and_load_by_api(service):
 def test_preload(service):
     """Preloaded models are ready without a request."""
     start(service, {"a": service.model(), "b": service.model()}, hooks={"on_startup": {"preload": ["b"]}})
-    service.wait_until(lambda: service.states() == {"b": "ready"})
+    assert service.wait_until(lambda: service.states() == {"b": "ready"})
 
 
 def test_whole_tree_dies_with_its_model(service):
@@ -180,7 +180,7 @@ def test_whole_tree_dies_with_its_model(service):
     service.echo("a")
     (grandchild,) = service.journal("grandchild")
     service.http.get("/unload")
-    service.wait_until(lambda: not Path(f"/proc/{grandchild['pid']}").exists(), timeout=2)
+    assert service.wait_until(lambda: not Path(f"/proc/{grandchild['pid']}").exists(), timeout=2)
 
 
 def test_no_upstream_survives_the_death_of_the_service(service):
@@ -192,7 +192,7 @@ def test_no_upstream_survives_the_death_of_the_service(service):
     service.process.kill()
     service.process.wait(5)
     service.wait_until(lambda: not service.leftovers(), timeout=3)
-    service.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), timeout=3)
+    assert service.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), timeout=3)
 
 
 def test_shutdown_finishes_what_runs_and_refuses_what_comes(service):
