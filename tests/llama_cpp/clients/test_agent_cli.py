@@ -68,12 +68,22 @@ def test_failed_start_is_an_error_that_names_the_model(agent_cli):
     assert "model broken failed to start" in out + err
 
 
-def test_interrupted_command_ends_the_work(agent_cli, service, sentence, last_request):
-    """Ctrl-C ends the request too: the next model is served, and the activity says that the client left."""
+def test_killed_command_ends_the_work(agent_cli, service, sentence, last_request):
+    """A closed terminal ends the request too: the next model is served, and the activity says that the client left.
+
+    llama.cpp is held meanwhile, so that the answer cannot be complete before the command is gone.
+    """
     with agent_cli("endless") as command:
         _wait_loaded(service, "endless")
-        command.send_signal(signal.SIGINT)
-        command.communicate(timeout=60)  # agent-cli's own status depends on the moment, ours to show is the rest
+        upstream = next(
+            row["pid"] for row in service.call("GET", "/api/status").json()["models"] if row["id"] == "endless"
+        )
+        os.kill(upstream, signal.SIGSTOP)
+        try:
+            command.kill()
+            command.communicate(timeout=60)
+        finally:
+            os.kill(upstream, signal.SIGCONT)
     assert service.chat("beta").content() == sentence["beta"]
     assert last_request("endless")["outcome"] == "client_gone"
 
