@@ -14,7 +14,7 @@ from llama_swap.scheduler.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ACTIONS: dict[type[commands.Command], str] = {
+_ACTIONS: dict[type[commands.Decision], str] = {
     commands.StartProcess: "start",
     commands.StopProcess: "stop",
     commands.KillProcess: "kill",
@@ -42,7 +42,7 @@ class Reporter:
         self._log = structlog.get_logger("scheduler")
         self._status = ""
 
-    def decided(self, command: commands.Command) -> None:
+    def decided(self, command: commands.Decision) -> None:
         """One line per decision; granting is the every-day case and only worth a debug line."""
         self.metrics.observe_decision(command)
         log_decision(

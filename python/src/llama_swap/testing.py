@@ -103,13 +103,13 @@ class RecordingObserver:
     """An observer of the supervisor that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.decisions: list[commands.Command] = []
+        self.decisions: list[commands.Decision] = []
         self.lines: list[tuple[str, bytes]] = []
         self.notices: list[tuple[str, str]] = []
         self.snapshots: list[Snapshot] = []
         self.beats = 0
 
-    def decided(self, command: commands.Command) -> None:
+    def decided(self, command: commands.Decision) -> None:
         """Keep a decision."""
         self.decisions.append(command)
 

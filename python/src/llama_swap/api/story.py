@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from llama_swap.scheduler import events
-from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, RejectRequest, StartProcess, StopProcess
+from llama_swap.scheduler.commands import Decision, GrantLease, KillProcess, RejectRequest, StartProcess, StopProcess
 from llama_swap.scheduler.story import StoryEntry
 
-_VERBS: dict[type[Command], str] = {
+_VERBS: dict[type[Decision], str] = {
     StartProcess: "start",
     StopProcess: "stop",
     KillProcess: "kill",
@@ -19,10 +19,12 @@ def tell(entry: StoryEntry) -> Iterator[tuple[str, str]]:
     """(kind, text) of the event and of each decision on it."""
     yield "event", _event_text(entry.event)
     for command in entry.commands:
+        if not isinstance(command, Decision):
+            continue
         yield _VERBS[type(command)], f"{_subject(command)}: {command.because}"
 
 
-def _event_text(event: events.Event) -> str:  # noqa: PLR0911 - one return for each kind of event
+def _event_text(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of event
     match event:
         case events.RequestArrived(request_id=request):
             return f"request {request} arrived"
@@ -40,11 +42,21 @@ def _event_text(event: events.Event) -> str:  # noqa: PLR0911 - one return for e
             return "configuration changed"
         case events.ShutdownRequested():
             return "shutdown requested"
+        case events.MemoryMeasured(problem=problem):
+            return f"memory measured{f': {problem}' if problem else ''}"
+        case events.NeedAssessed(model=model, need=need):
+            return f"the need of {model} is {need.source}"
+        case events.PinChanged(model=model, pinned=pinned):
+            return f"{model} {'pinned' if pinned else 'unpinned'}"
+        case events.YieldRequested(holder=holder, because=because):
+            return f"devices yielded to {holder}: {because}"
+        case events.YieldEnded(holder=holder):
+            return f"yield to {holder or 'everybody'} ended"
         case events.DeadlineReached():
             return "a deadline was reached"
 
 
-def _subject(command: Command) -> str:
+def _subject(command: Decision) -> str:
     if isinstance(command, RejectRequest):
         return f"{command.model}, request {command.request_id}"
     if isinstance(command, GrantLease):

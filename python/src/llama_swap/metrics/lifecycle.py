@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llama_swap.metrics.instruments import Instruments
-from llama_swap.scheduler.commands import Command, KillProcess, StartProcess, StopCause, StopProcess
+from llama_swap.scheduler.commands import Decision, KillProcess, StartProcess, StopCause, StopProcess
 from llama_swap.scheduler.snapshot import InstanceView, Snapshot
 from llama_swap.scheduler.state import Phase
 
@@ -34,7 +34,7 @@ class Lifecycle:
         self._lives: dict[int, _Life] = {}
         self._made_room_for: set[str] = set()
 
-    def decided(self, command: Command) -> None:
+    def decided(self, command: Decision) -> None:
         """Count a decision."""
         counters, model = self._instruments, self._label(command.model)
         match command:

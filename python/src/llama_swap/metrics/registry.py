@@ -12,7 +12,7 @@ from llama_swap.metrics.host import HostSample
 from llama_swap.metrics.instruments import PREFIX, Instruments
 from llama_swap.metrics.lifecycle import Lifecycle
 from llama_swap.metrics.views import DeviceView, ModelMemory
-from llama_swap.scheduler.commands import Command, GrantLease, RejectRequest
+from llama_swap.scheduler.commands import Decision, GrantLease, RejectRequest
 from llama_swap.scheduler.snapshot import Snapshot
 
 _NO_MODEL = ""
@@ -105,7 +105,7 @@ class Metrics:
         if first_token_seconds is not None:
             instruments.first_token.observe(label, first_token_seconds)
 
-    def observe_decision(self, command: Command) -> None:
+    def observe_decision(self, command: Decision) -> None:
         """Count a decision of the scheduler; grants are counted by their requests."""
         if isinstance(command, GrantLease):
             return

@@ -15,6 +15,10 @@ class RejectReason(StrEnum):
     BACKING_OFF = "backing_off"
     UNLOADED = "unloaded"
     SHUTTING_DOWN = "shutting_down"
+    DOES_NOT_FIT = "does_not_fit"
+    PINNED = "pinned"
+    YIELDED = "yielded"
+    OUT_OF_MEMORY = "out_of_memory"
 
 
 class StopCause(StrEnum):
@@ -26,15 +30,21 @@ class StopCause(StrEnum):
     CONFIG_CHANGED = "config_changed"
     START_FAILED = "start_failed"
     SHUTDOWN = "shutdown"
+    YIELDED = "yielded"
 
 
 @dataclass(frozen=True, slots=True)
 class StartProcess:
-    """Launch a model's process; answered by ProcessReady, ReadinessFailed or ProcessExited."""
+    """Launch a model's process; answered by ProcessReady, ReadinessFailed or ProcessExited.
+
+    Attributes:
+        devices: the UUIDs of the only ones it may see (CUDA_VISIBLE_DEVICES); () leaves it to the process.
+    """
 
     instance_id: int
     model: str
     because: str
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +98,34 @@ class RejectRequest:
     retry_after_seconds: float | None = None
 
 
-Command = StartProcess | StopProcess | KillProcess | GrantLease | RejectRequest
+@dataclass(frozen=True, slots=True)
+class MeasureMemory:
+    """Read all pools; answered by MemoryMeasured, always and once."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssessNeed:
+    """Find out what a model will need; answered by NeedAssessed, always and once."""
+
+    model: str
+    fingerprint: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """Read a model's file into the page cache: it starts once others have left; nothing answers this."""
+
+    model: str
+    because: str
+
+
+Decision = StartProcess | StopProcess | KillProcess | GrantLease | RejectRequest
+"""What changes who runs and who is served."""
+
+Errand = MeasureMemory | AssessNeed | ReadAhead
+"""What the scheduler needs to know, or wants prepared, before it decides."""
+
+Command = Decision | Errand

@@ -7,6 +7,7 @@ from enum import StrEnum
 from llama_swap.scheduler.commands import Command, RejectRequest, StartProcess, StopProcess
 from llama_swap.scheduler.events import RequestArrived
 from llama_swap.scheduler.facts import note
+from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.policy.ruling import Ruling
 from llama_swap.scheduler.policy.seating import Placement, neighbours_of
 from llama_swap.scheduler.reconcile import occupants_of, placements_of, reconcile, waiters_in_order
@@ -33,6 +34,23 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryAccount:
+    """The sum behind a decision by memory.
+
+    Attributes:
+        need: what the model needs and how that is known.
+        devices: where it would be put; () where it fits nowhere, or needs no device.
+        lines: the sum for each pool in words, as "GPU 0 (...): 24.0 GiB, 1.2 GiB used by others, ...".
+        fits: whether it can run at all once everybody who may leave has left.
+    """
+
+    need: Need
+    devices: tuple[str, ...]
+    lines: tuple[str, ...]
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """What a request for a model would lead to, as things are.
 
@@ -44,6 +62,7 @@ class Explanation:
         rule: by which rule the others have to leave; None where the model need not be started.
         position: in the queue, 1 is the next to be served; 0 where it does not wait.
         refusal: what the client would be told.
+        memory: the sum, where memory decides.
     """
 
     model: str
@@ -54,6 +73,7 @@ class Explanation:
     rule: Ruling | None = None
     position: int = 0
     refusal: RejectRequest | None = None
+    memory: MemoryAccount | None = None
 
 
 def explain(state: State, model: str, now: float) -> Explanation:

@@ -1,8 +1,10 @@
 """The state as others may see it: frozen, with reasons in words."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llama_swap.scheduler.policy.ruling import RuleKind
 from llama_swap.scheduler.policy.seating import Placement
 from llama_swap.scheduler.reconcile import placements_of, waiters_in_order
 from llama_swap.scheduler.state import Failures, Instance, Phase, State
@@ -21,6 +23,41 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class YieldView:
+    """Devices that are left to other programs; until is monotonic seconds, None is until somebody ends it.
+
+    Attributes:
+        holder: who asked, or ``auto:`` and the pool where the pressure of other programs did.
+        devices: the pools; () is all.
+    """
+
+    holder: str
+    devices: tuple[str, ...]
+    until: float | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool of memory, in bytes.
+
+    Attributes:
+        promised_bytes: what the living instances hold or may still take, by the scheduler's account.
+        available_bytes: what a newcomer could get now without anybody leaving.
+        foreign_bytes: what other programs use; None where that is unknown.
+    """
+
+    pool: str
+    label: str
+    index: int | None
+    total_bytes: int
+    free_bytes: int
+    promised_bytes: int
+    available_bytes: int
+    foreign_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceView:
     """A living instance; times are monotonic seconds.
 
@@ -29,6 +66,9 @@ class InstanceView:
         because: why it is in its phase.
         since: when it entered its phase.
         unload_at: when it is unloaded if nobody uses it until then; None while in use or without ttl.
+        pinned: by the configuration or at run time: neither evicted nor unloaded for being idle.
+        claims: pool -> bytes that it holds or may still take; {} where nothing is known.
+        devices: the devices it was confined to at its start; () is none in particular.
     """
 
     model: str
@@ -40,6 +80,9 @@ class InstanceView:
     ready_at: float | None
     last_used: float | None
     unload_at: float | None
+    pinned: bool = False
+    claims: Mapping[str, int] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +115,25 @@ class WaiterView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment."""
+    """Everything at one moment.
+
+    Attributes:
+        rule: what decides who may run beside whom now.
+        pools: the memory as it was measured last; () before that.
+        memory_problem: why figures are missing or old; "" is none.
+        release_lag_seconds: how long the memory of the last exited instance took to come back; None before.
+    """
 
     at: float
     instances: tuple[InstanceView, ...]
     models: tuple[ModelView, ...]
     queue: tuple[WaiterView, ...]
     is_closing: bool
+    rule: RuleKind = RuleKind.GROUP
+    pools: tuple[PoolView, ...] = ()
+    yields: tuple[YieldView, ...] = ()
+    memory_problem: str = ""
+    release_lag_seconds: float | None = None
 
     @property
     def is_finished(self) -> bool:

@@ -17,6 +17,10 @@ class ModelSpec:
         concurrency_limit: waiting and served requests at once; 0 is no limit.
         priority: among waiting requests the higher goes first; ties by arrival. A point is worth ``max_wait_seconds``
             of waiting, so that urgent requests cannot starve the others for ever.
+        pin: never evicted and never unloaded for being idle.
+        evict_cost: what evicting it costs, in place of the learned reload time weighted by use; None is learned.
+        devices: the only devices its command can use (numbers or UUIDs), because it names them itself; None leaves the
+            choice to the scheduler, () is a model that uses none.
     """
 
     model: str
@@ -26,6 +30,9 @@ class ModelSpec:
     stop_grace_seconds: float = 10.0
     concurrency_limit: int = 0
     priority: int = 0
+    pin: bool = False
+    evict_cost: float | None = None
+    devices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class Limits:
             try; 0 is never.
         backoff_first_seconds: the first such while; it doubles with each further failure.
         backoff_max_seconds: the longest wait between two tries.
+        fair_share_seconds: by how much the requests of a caller that had far more than its share of the service lately
+            are put behind those of others at most; 0 treats all alike.
     """
 
     max_wait_seconds: float = 10.0
@@ -89,6 +98,51 @@ class Limits:
     backoff_after_failures: int = 3
     backoff_first_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
+    fair_share_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FitSpec:
+    """Memory decides who may run beside whom.
+
+    Attributes:
+        when_measured: only where NVML answers (``router: auto``); until then the groups hold.
+        headroom_bytes: what stays free on each device.
+        host_headroom_bytes: what stays free of the machine's memory.
+        min_residency_seconds: how long an idle model that just became ready is left alone by others, unless they are
+            overdue.
+        read_ahead: read the file of the next model while its victims leave.
+    """
+
+    when_measured: bool = False
+    headroom_bytes: int = 512 << 20
+    host_headroom_bytes: int = 1 << 30
+    min_residency_seconds: float = 5.0
+    read_ahead: bool = True
+
+
+class WhileYielded(StrEnum):
+    """What becomes of requests for a model whose device is yielded."""
+
+    REFUSE = "refuse"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class YieldSpec:
+    """When devices are left to other programs, and how.
+
+    Attributes:
+        free_below_bytes: yield by itself when the use of other programs leaves less than this free on a device, and
+            always leave as much when models start; 0 is never.
+        drain_seconds: how long models in use may finish what they serve; 0 is without bound.
+        return_after_seconds: how long the pressure must be over before models may start again.
+    """
+
+    free_below_bytes: int = 0
+    drain_seconds: float = 30.0
+    return_after_seconds: float = 30.0
+    requests: WhileYielded = WhileYielded.REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +152,14 @@ class SchedulerSpec:
     Attributes:
         groups: a model in none of them belongs to one implicit group that swaps and is exclusive.
         matrix: takes the place of the groups, which then mean nothing; None where the groups decide.
+        fit: memory decides instead of both, always or where it can be measured; None is never.
+        release_timeout_seconds: how long the memory of an exited process is waited for before it counts as lost.
     """
 
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     groups: tuple[GroupSpec, ...] = ()
     limits: Limits = field(default_factory=Limits)
     matrix: MatrixSpec | None = None
+    fit: FitSpec | None = None
+    yielding: YieldSpec = field(default_factory=YieldSpec)
+    release_timeout_seconds: float = 5.0

@@ -8,7 +8,7 @@ all else within seconds. A *recording* is what a test replays: every event of ev
 from collections import deque
 from dataclasses import dataclass
 
-from llama_swap.scheduler.commands import Command, GrantLease
+from llama_swap.scheduler.commands import Command, Decision, GrantLease
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
@@ -102,7 +102,7 @@ class Recorder:
             for gone in self._stories.keys() - state.spec.models.keys():
                 del self._stories[gone]
         entry = StoryEntry(self._count, now, event, decided, tuple(state.moves))
-        told = (*commands, *state.moves)
+        told = (*(command for command in commands if isinstance(command, Decision)), *state.moves)
         state.moves.clear()
         for model in dict.fromkeys((self._about, *(item.model for item in told))):
             if (

@@ -40,7 +40,7 @@ class StartsProcesses(Protocol):
 class Observer(Protocol):
     """Who is told what the supervisor does: the logs and the service manager's status line."""
 
-    def decided(self, command: commands.Command) -> None:
+    def decided(self, command: commands.Decision) -> None:
         """One decision of the scheduler is about to be performed."""
 
     def output(self, model: str, stream: str, line: bytes) -> None:

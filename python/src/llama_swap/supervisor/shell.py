@@ -105,8 +105,9 @@ class Supervisor:
         now = time.monotonic()
         changed = not isinstance(event, events.RequestArrived | events.RequestGone)
         for command in self._scheduler.handle(event, now=now):
-            self._observer.decided(command)
-            changed |= not isinstance(command, commands.GrantLease | commands.RejectRequest)
+            if isinstance(command, commands.Decision):
+                self._observer.decided(command)
+                changed |= not isinstance(command, commands.GrantLease | commands.RejectRequest)
             self._perform(command, now)
         if changed:
             self._observer.changed(self._scheduler.snapshot(now=now))

@@ -7,10 +7,11 @@ from typing import Protocol
 
 
 class RuleKind(StrEnum):
-    """Which of llama-swap's two ways decides."""
+    """What decides: one of llama-swap's two ways, or memory."""
 
     GROUP = "group"
     MATRIX = "matrix"
+    FIT = "fit"
 
 
 @dataclass(frozen=True, slots=True)

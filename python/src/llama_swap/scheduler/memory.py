@@ -1,0 +1,72 @@
+"""What is known about memory: readings of the pools it is in, and what models need; frozen data, in bytes.
+
+A *pool* is memory that is given out as a whole: a device of its own memory, or the memory of the machine (the host).
+Models that compute on a device without memory of its own (integrated GPUs, NVIDIA GB10) take theirs from the host.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+HOST = "host"
+"""The pool of the machine's own memory."""
+
+
+class NeedSource(StrEnum):
+    """Where the figure comes from, the best first."""
+
+    LEARNED = "learned"  # the peak that was measured while it ran
+    DECLARED = "declared"  # `vram`, `ram` in the configuration
+    ASKED = "asked"  # llama.cpp's own answer (llama-fit-params)
+    ESTIMATED = "estimated"  # from the header of its GGUF file
+    UNKNOWN = "unknown"  # nothing is known: it runs alone the first time
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The memory that an instance of a model will take.
+
+    Attributes:
+        device_bytes: over all devices together; 0 is a model that uses none.
+        host_bytes: of the machine's memory; for a model that computes on the CPU with the file it maps.
+        by_device: device (UUID, or its number) -> bytes, where the division is known; else {}.
+        per_device_bytes: what each further device costs when it is split (context and buffers of the driver).
+        parts: of what the sum consists, (what, bytes), for people.
+        load_seconds: from start to ready as learned; None where it never ran.
+    """
+
+    source: NeedSource
+    device_bytes: int = 0
+    host_bytes: int = 0
+    by_device: Mapping[str, int] = field(default_factory=dict)
+    per_device_bytes: int = 0
+    parts: tuple[tuple[str, int], ...] = ()
+    load_seconds: float | None = None
+
+
+UNKNOWN_NEED = Need(NeedSource.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReading:
+    """One pool as it was measured.
+
+    Attributes:
+        pool: ``HOST``, or the UUID of a device (``gpu0`` where it has none).
+        label: for people, as ``GPU 0 (NVIDIA GeForce RTX 3090)``.
+        index: the number of the device, as in ``--gpu 0``; None for the host.
+        free_bytes: what the driver or the kernel would give out now.
+        held: instance ID -> bytes that its processes keep from being free; None where nobody knows who has what.
+        footprints: instance ID -> bytes that it would need here again, where that is more than what it holds (on the
+            host: the file it maps counts as free and is still needed); missing ones are as in ``held``.
+        foreign_bytes: what others use: used minus ours; None where that is unknown.
+    """
+
+    pool: str
+    label: str
+    index: int | None
+    total_bytes: int
+    free_bytes: int
+    held: Mapping[int, int] | None = None
+    footprints: Mapping[int, int] = field(default_factory=dict)
+    foreign_bytes: int | None = None
