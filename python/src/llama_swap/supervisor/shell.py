@@ -239,24 +239,52 @@ class Supervisor:
         return next((w for w in self.snapshot().queue if w.request_id == request_id), None)
 
     @asynccontextmanager
-    async def lease(self, model_id: str, request_id: int | None = None) -> AsyncIterator[Lease]:
+    async def lease(
+        self, model_id: str, request_id: int | None = None, *, terms: events.Terms = events.NO_TERMS
+    ) -> AsyncIterator[Lease]:
         """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
         request_id = request_id or self.new_request_id()
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = (time.monotonic(), future)
         lease: Lease | None = None
         try:
-            self._tell(events.RequestArrived(request_id, model_id))
+            self._tell(events.RequestArrived(request_id, model_id, terms))
             lease = await future
             yield lease
         finally:
             self._waiting.pop(request_id, None)
             self._tell(events.RequestGone(request_id, served=lease is not None and lease.served))
 
-    async def load(self, model_id: str) -> None:
+    async def load(self, model_id: str, *, terms: events.Terms = events.NO_TERMS) -> None:
         """Return when the model is ready; raises RequestError when it cannot start."""
-        async with self.lease(model_id):
+        async with self.lease(model_id, terms=terms):
             return
+
+    def pin(self, model_id: str) -> None:
+        """Keep a model loaded once it is, whatever the configuration says."""
+        self._tell(events.PinChanged(model_id, pinned=True))
+
+    def unpin(self, model_id: str) -> None:
+        """Let a model be evicted and unloaded again, whatever the configuration says."""
+        self._tell(events.PinChanged(model_id, pinned=False))
+
+    def request_yield(
+        self, holder: str, *, devices: tuple[str, ...] = (), seconds: float | None = None, because: str = ""
+    ) -> None:
+        """Leave devices to other programs.
+
+        Args:
+            holder: who asks; a second request of the same holder replaces the first.
+            devices: UUIDs or numbers; () is all.
+            seconds: for how long; None until it is ended.
+            because: for the people that are refused meanwhile.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        self._tell(events.YieldRequested(holder, devices, until, because))
+
+    def end_yield(self, holder: str | None = None) -> None:
+        """Take the devices back from a holder; None: from all."""
+        self._tell(events.YieldEnded(holder))
 
     async def unload(self, model_id: str | None = None) -> None:
         """Stop a model, or all of them, and return when their processes are gone."""
