@@ -38,7 +38,7 @@ def parse_duration(text: str) -> float:
     text = text.strip()
     seconds = LONGEST_SECONDS
     if len(text) > _LONGEST_TEXT:
-        raise ValueError(text[:_LONGEST_TEXT])
+        raise ValueError(f"{text[:_LONGEST_TEXT]!r}... is not a time")
     if _NUMBER.fullmatch(text):
         seconds = float(text)
     elif _WHOLE.fullmatch(text):
@@ -46,4 +46,4 @@ def parse_duration(text: str) -> float:
         seconds = -total if text.startswith("-") else total
     if abs(seconds) < LONGEST_SECONDS:
         return seconds
-    raise ValueError(text)
+    raise ValueError(f"{text!r} is not a time")
