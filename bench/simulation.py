@@ -1,36 +1,102 @@
-"""Print how the scheduler compares with strict first-in-first-out swapping, in virtual time.
+"""Print how the scheduler does on simulated days, beside others, in virtual time.
 
-Run: ``python bench/simulation.py``. Loading takes 20, 12 and 3 seconds for a, b and c, stopping 1 second.
+Run: ``python bench/simulation.py`` for the table, ``python bench/simulation.py sweep`` for what the defaults are chosen
+from. The same figures come out on every machine; the world they come from is in ``tests/simulation/simulated``.
 """
 
-import runpy
+import sys
+from functools import reduce
+from operator import add
 from pathlib import Path
 
-MODEL = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "simulation" / "conftest.py"))
-COLUMNS = ("workload", "scheduler", "p50 wait", "p95 wait", "worst", "starts/h", "fairness", "gave up")
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
+
+from simulated import one_place
+from simulated.days import DAYS, simulate
+
+from llama_swap.scheduler.spec import FitSpec, Limits
+
+SEEDS = (1, 2, 3)
+SCHEDULERS = {
+    "memory (fit)": "fit",
+    "groups": "group",
+    "least recently used of N": "lru",
+    "one by one, in order": "fifo",
+}
+COLUMNS = (
+    "day", "scheduler", "starts/h", "p50 wait", "p95 wait", "worst", "turned away", "out of memory", "fair to keys",
+    "game waits",
+)  # fmt: skip
+ONE_PLACE_COLUMNS = ("workload", "scheduler", "starts/h", "p50 wait", "p95 wait", "worst", "fairness", "gave up")
+SWEEP_COLUMNS = ("setting", "value", "starts/h", "p50 wait", "p95 wait", "worst", "turned away", "fair to keys")
+SWEEPS = {
+    "minResidency": {s: {"fit": FitSpec(min_residency_seconds=s)} for s in (0.0, 2.0, 5.0, 10.0, 20.0, 40.0)},
+    "maxWait": {s: {"limits": Limits(max_wait_seconds=s)} for s in (5.0, 10.0, 15.0, 20.0, 30.0, 60.0)},
+    "fairShare": {s: {"limits": Limits(fair_share_seconds=s)} for s in (0.0, 5.0, 10.0, 20.0, 40.0)},
+    "readAhead": {flag: {"fit": FitSpec(read_ahead=flag)} for flag in (False, True)},
+}
 
 
-def rows():
-    """One row for each workload and scheduler."""
+def score(kind, day, **settings):
+    """The same day with all seeds, as one."""
+    return reduce(add, (simulate(kind, day, seed=seed, **settings) for seed in SEEDS))
+
+
+def waits(scores):
+    """Three columns."""
+    return tuple(f"{s:.1f} s" for s in (scores.percentile(0.5), scores.percentile(0.95), scores.worst))
+
+
+def days():
+    """One row for each day and scheduler."""
+    for name, day in DAYS.items():
+        for label, kind in SCHEDULERS.items():
+            s = score(kind, day)
+            games = ", ".join(f"{wait:.0f} s" for wait in s.game_waits) or "-"
+            keys = f"{s.fairness_of_callers:.2f}" if len(s.caller_waits) > 1 else "-"
+            counts = (str(s.turned_away), str(s.out_of_memory), keys, games)
+            yield name, label, f"{s.starts_per_hour:.1f}", *waits(s), *counts
+
+
+def sweeps():
+    """One row for each value of each setting, over all days."""
+    for setting, values in SWEEPS.items():
+        for value, settings in values.items():
+            s = reduce(add, (score("fit", day, **settings) for day in DAYS.values()))
+            fair = f"{s.fairness_of_callers:.2f}"
+            yield setting, str(value), f"{s.starts_per_hour:.1f}", *waits(s), str(s.turned_away), fair
+
+
+def one_place_rows():
+    """Three models that share one place, without memory."""
     variants = {
         "naive": ("naive", {}),
         "ours": ("ours", {}),
         "ours, max_wait 60": ("ours", {"max_wait_seconds": 60.0}),
-        "ours, c persistent": ("ours", {"groups": MODEL["GROUPS"]}),
+        "ours, c persistent": ("ours", {"groups": one_place.GROUPS}),
     }
-    for workload in MODEL["WORKLOADS"]:
+    for workload in one_place.WORKLOADS:
         for name, (kind, keys) in variants.items():
-            s = MODEL["simulate"](kind, workload, **keys)
-            times = (f"{s.percentile(0.5):.1f} s", f"{s.percentile(0.95):.1f} s", f"{s.worst:.1f} s")
-            yield workload, name, *times, f"{s.starts_per_hour:.0f}", f"{s.fairness:.2f}", str(s.lost)
+            s = one_place.simulate(kind, workload, **keys)
+            yield workload, name, f"{s.starts_per_hour:.0f}", *waits(s), f"{s.fairness:.2f}", str(s.lost)
+
+
+def show(columns, rows):
+    """Print a table."""
+    table = [columns, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
 
 
 def main():
-    """Print the table."""
-    table = [COLUMNS, *rows()]
-    widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    """Print the tables."""
+    if "sweep" in sys.argv[1:]:
+        show(SWEEP_COLUMNS, sweeps())
+        return
+    show(COLUMNS, days())
+    show(ONE_PLACE_COLUMNS, one_place_rows())
 
 
 if __name__ == "__main__":
