@@ -62,6 +62,21 @@ def test_read_model(body, name, stream):
 
 
 @pytest.mark.parametrize(
+    ("body", "keep_alive", "ttl"),
+    [
+        (b'{"model":"m"}', b"", b""),
+        (b'{"model":"m","keep_alive": "5m" ,"ttl":60}', b'"5m"', b"60"),
+        (b'{"keep_alive":null}', b"null", b""),
+        (b'{"keep_alive":1,"keep_alive":2,"x":{"ttl":3}}', b"2", b""),
+    ],
+)
+def test_what_a_body_says_of_residency(body, keep_alive, ttl):
+    """Only the top of the body counts, and what is absent differs from null."""
+    asked = read_model(body)
+    assert (asked.keep_alive.strip(), asked.ttl.strip()) == (keep_alive, ttl)
+
+
+@pytest.mark.parametrize(
     ("body", "where"),
     [
         (b'{"model":"m",\n "x": }', "line 2"),

@@ -15,8 +15,11 @@ from llama_swap.api import (
     openai,
     performance,
     profiles,
+    residency,
+    status,
     ui,
     upstream,
+    yielding,
 )
 from llama_swap.api.guard import guard
 from llama_swap.api.site import SITE, Site
@@ -33,6 +36,9 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(openai.routes())
     application.add_routes(models.routes())
     application.add_routes(control.routes())
+    application.add_routes(status.routes())
+    application.add_routes(residency.routes())
+    application.add_routes(yielding.routes())
     application.add_routes(explain.routes())
     application.add_routes(profiles.routes())
     application.add_routes(logs.routes(site.hub, lambda name: name in site.config.models))

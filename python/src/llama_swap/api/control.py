@@ -1,12 +1,13 @@
-"""What runs, and the levers: running, load, unload, status, story, health, version."""
+"""What runs, and llama-swap's levers: running, unload, story, health, version."""
 
 from typing import Any
 
 from aiohttp import web
 
+from llama_swap.api.memory import seconds_as_json
 from llama_swap.api.site import Site, site_of
 from llama_swap.api.story import tell
-from llama_swap.config import Model
+from llama_swap.config import Config, Model
 from llama_swap.errors import Reason, RequestError
 from llama_swap.scheduler.snapshot import InstanceView
 from llama_swap.scheduler.state import Phase
@@ -47,7 +48,7 @@ def _running_row(site: Site, view: InstanceView) -> dict[str, Any]:
         "state": _LLAMA_SWAP_STATE[view.phase],
         "cmd": model.redacted_command,
         "proxy": model.proxy,
-        "ttl": _number(current.ttl_seconds),
+        "ttl": seconds_as_json(current.ttl_seconds),
         "name": current.name,
         "description": current.description,
     }
@@ -67,20 +68,13 @@ async def api_unload_all(request: web.Request) -> web.Response:
 
 async def api_unload(request: web.Request) -> web.Response:
     """``POST /api/models/unload/{model}``: stop one model, answer when it is gone."""
-    model = _model_in_path(request)
-    await site_of(request).supervisor.unload(model.id)
+    site = site_of(request)
+    await site.supervisor.unload(model_called(site.config, request.match_info["model"]).id)
     return web.Response(text="OK")
 
 
-async def api_load(request: web.Request) -> web.Response:
-    """``POST /api/models/load/{model}``: answer when the model is ready."""
-    model = _model_in_path(request)
-    await site_of(request).supervisor.load(model.id)
-    return web.json_response({"msg": "ok", "model": model.id})
-
-
-def _model_in_path(request: web.Request) -> Model:
-    config, name = site_of(request).config, request.match_info["model"]
+def model_called(config: Config, name: str) -> Model:
+    """The model with this ID or alias; raises RequestError when there is none."""
     model = config.find(name)
     if model is None:
         nearest = config.nearest(name)
@@ -89,53 +83,10 @@ def _model_in_path(request: web.Request) -> Model:
     return model
 
 
-async def status(request: web.Request) -> web.Response:
-    """``GET /api/status``: every configured model with its state, queue and reason; for people and the status page."""
-    site = site_of(request)
-    snapshot = site.supervisor.snapshot()
-    instances = {view.model: view for view in snapshot.instances}
-    rows = []
-    for view in snapshot.models:
-        model = site.config.models[view.model]
-        row: dict[str, Any] = {
-            "id": model.id,
-            "name": model.name,
-            "state": view.standing.value,
-            "waiting": view.waiting,
-            "last_error": view.last_failure,
-            "next_try_in_seconds": _until(view.next_try_at, snapshot.at),
-            "ttl_seconds": _number(model.ttl_seconds),
-        }
-        if model.id in instances:
-            row |= _instance_row(site, instances[model.id], snapshot.at)
-        rows.append(row)
-    queue = [
-        {
-            "model": waiter.model,
-            "position": waiter.position,
-            "waited_seconds": round(waiter.waited_seconds, 3),
-            "blocked_by": waiter.blocked_by,
-        }
-        for waiter in snapshot.queue
-    ]
-    return web.json_response({"models": rows, "queue": queue})
-
-
-def _instance_row(site: Site, view: InstanceView, now: float) -> dict[str, Any]:
-    instance = site.supervisor.instance_of(view.model)
-    return {
-        "in_service": view.leases,
-        "because": view.because,
-        "since_seconds": round(now - view.since, 3),
-        "unload_in_seconds": _until(view.unload_at, now),
-        "pid": instance.process.pid if instance is not None and instance.process is not None else None,
-        "port": instance.model.port if instance is not None else None,
-    }
-
-
 async def story(request: web.Request) -> web.Response:
     """``GET /api/story/{model}``: the last events and decisions about a model, oldest first."""
-    model, site = _model_in_path(request), site_of(request)
+    site = site_of(request)
+    model = model_called(site.config, request.match_info["model"])
     now = site.supervisor.snapshot().at
     entries = [
         {"at_seconds": round(entry.at - now, 3), "kind": kind, "text": text}
@@ -143,15 +94,6 @@ async def story(request: web.Request) -> web.Response:
         for kind, text in tell(entry)
     ]
     return web.json_response({"model": model.id, "entries": entries})
-
-
-def _until(deadline: float | None, now: float) -> float | None:
-    return None if deadline is None else round(max(0.0, deadline - now), 3)
-
-
-def _number(seconds: float) -> float | int:
-    """Whole seconds as an integer, as llama-swap prints them."""
-    return int(seconds) if seconds == int(seconds) else seconds
 
 
 def routes() -> list[web.RouteDef]:
@@ -163,8 +105,6 @@ def routes() -> list[web.RouteDef]:
         web.get("/unload", unload_all),
         web.post("/api/models/unload", api_unload_all),
         web.post("/api/models/unload/{model:.+}", api_unload),
-        web.post("/api/models/load/{model:.+}", api_load),
-        web.get("/api/status", status),
         web.get("/api/story/{model:.+}", story),
         web.get("/api/version", version),
     ]

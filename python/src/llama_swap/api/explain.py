@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from llama_swap.api.memory import account_as_json
 from llama_swap.api.names import find_destination
 from llama_swap.api.selectors import Turns
 from llama_swap.api.site import site_of
@@ -36,6 +37,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
         "position": explanation.position,
         "rule": rule and {"kind": rule.kind.value, "name": rule.name, "text": rule.text, "cost": rule.cost},
         "refusal": refusal and {"reason": refusal.reason.value, "message": refusal.message},
+        "memory": explanation.memory and account_as_json(explanation.memory),
     }
 
 
@@ -49,6 +51,7 @@ def _peer(visit: Visit) -> dict[str, Any]:
         "position": 0,
         "rule": None,
         "refusal": None,
+        "memory": None,
     }
 
 

@@ -15,6 +15,7 @@ from llama_swap.api.errors import error_response
 from llama_swap.api.openai import QUERY_ROUTES
 from llama_swap.api.relay import raw_target
 from llama_swap.api.site import SITE, Site
+from llama_swap.api.terms import caller_terms
 from llama_swap.api.visit import VISIT, Visit, visit_of
 from llama_swap.errors import Reason, RequestError
 from llama_swap.logs import RequestRecord, log_request
@@ -69,6 +70,7 @@ def _admit(request: web.Request, site: Site) -> None:
     credential = None
     if request.path not in OPEN_PATHS:
         credential = require_key(request.headers, site.config.api_keys)
+        visit_of(request).terms = caller_terms(site.config, credential)
     proven = credential is not None and not credential.ambient
     check_browser(
         request.headers,

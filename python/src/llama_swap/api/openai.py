@@ -8,6 +8,7 @@ from llama_swap.api.dispatch import dispatch
 from llama_swap.api.names import Destination, find_destination
 from llama_swap.api.relay import raw_target
 from llama_swap.api.site import site_of
+from llama_swap.api.terms import take_residency
 from llama_swap.api.visit import visit_of
 from llama_swap.config import Model
 from llama_swap.proxy.body import BodyRules, apply_rules, read_body, read_model
@@ -91,7 +92,10 @@ async def infer(request: web.Request) -> web.StreamResponse:
     visit.stream = asked.stream
     name = asked.name if body else request.query.get("model")
     destination = find_destination(site, name, visit)
-    return await _send(request, destination, apply_rules(body, body_rules(destination)))
+    rules = body_rules(destination)
+    if isinstance(destination.served_by, Model):
+        rules = take_residency(asked, rules, destination.served_by, visit, site.config)
+    return await _send(request, destination, apply_rules(body, rules))
 
 
 async def _infer_urlencoded(request: web.Request, body: bytes) -> web.StreamResponse:

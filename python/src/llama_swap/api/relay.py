@@ -91,10 +91,10 @@ async def _is_gone(instance: Instance) -> bool:
 async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting: Waiting | None) -> web.StreamResponse:
     supervisor, visit = site_of(request).supervisor, visit_of(request)
     if waiting is None:
-        leasing = supervisor.lease(model.id)
+        leasing = supervisor.lease(model.id, terms=visit.terms)
     else:
         waiting.begin()
-        leasing = supervisor.lease(model.id, waiting.request_id)
+        leasing = supervisor.lease(model.id, waiting.request_id, terms=visit.terms)
     async with leasing as lease:
         if waiting is not None:
             outgoing = _into_stream(outgoing, waiting.granted())

@@ -34,10 +34,14 @@ class ModelField:
     Attributes:
         name: the model asked for; None where the body names none.
         stream: the client asked for a stream.
+        keep_alive: how long the model shall stay (Ollama), as JSON; b"" where the body does not say.
+        ttl: the same, as LM Studio calls it.
     """
 
     name: str | None
     stream: bool
+    keep_alive: bytes = b""
+    ttl: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class BodyRules:
 class _Routing(msgspec.Struct):
     model: msgspec.Raw = msgspec.Raw(b"null")
     stream: msgspec.Raw = msgspec.Raw(b"null")
+    keep_alive: msgspec.Raw = msgspec.Raw(b"")
+    ttl: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_routing = msgspec.json.Decoder(_Routing).decode
@@ -214,7 +220,7 @@ def _too_large(limit_bytes: int) -> RequestError:
 
 
 def read_model(body: bytes) -> ModelField:
-    """Find ``model`` and ``stream`` at the top of a JSON body; a repeated key counts with its last value.
+    """Find what concerns us at the top of a JSON body; a repeated key counts with its last value.
 
     A model that is no string is spelled out as llama-swap does: ``123`` is ``"123"``; null and ``""`` are none.
 
@@ -230,7 +236,8 @@ def read_model(body: bytes) -> ModelField:
         return ModelField(None, stream=False)  # valid JSON, but no object
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(Reason.INVALID_JSON, _describe(error, body)) from error
-    return ModelField(name or None, stream=bytes(routing.stream) == b"true")
+    stream = bytes(routing.stream) == b"true"
+    return ModelField(name or None, stream, bytes(routing.keep_alive), bytes(routing.ttl))
 
 
 def _spell(raw: bytes) -> str:

@@ -1,0 +1,113 @@
+"""Control routes with a supervisor that only notes what it is asked for."""
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from llama_swap.api.guard import guard
+from llama_swap.api.site import SITE
+from llama_swap.config import PortBook, load_config
+from llama_swap.scheduler.memory import HOST
+from llama_swap.scheduler.policy.ruling import RuleKind
+from llama_swap.scheduler.snapshot import InstanceView, ModelView, PoolView, Snapshot, Standing
+from llama_swap.scheduler.state import Phase
+
+GIB = 1024**3
+
+POOLS = (
+    PoolView("GPU-aaaa", "GPU 0 (RTX 3090)", 0, 24 * GIB, 5 * GIB, 18 * GIB, 4 * GIB, 1 * GIB),
+    PoolView("GPU-bbbb", "GPU 1 (RTX 3060)", 1, 12 * GIB, 12 * GIB, 0, 11 * GIB, None),
+    PoolView(HOST, "memory of the machine", None, 64 * GIB, 40 * GIB, 2 * GIB, 37 * GIB, 20 * GIB),
+)
+
+
+def instance(model="m", phase=Phase.READY, **more):
+    """A living instance in a snapshot."""
+    values = {"leases": 0, "because": "a request waits for it", "since": 90.0, "ready_at": 91.0, "last_used": 95.0}
+    return InstanceView(**{"model": model, "instance_id": 7, "phase": phase, "unload_at": None, **values, **more})
+
+
+class FakeSupervisor:
+    """Notes what it is asked for; its snapshot is what the test says, and what ``then`` makes of it.
+
+    Attributes:
+        asked: (method, argument, keyword arguments) of each call, oldest first.
+        then: snapshot -> the one after the next call.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.asked = []
+        self.then = lambda snapshot: snapshot
+        models = tuple(ModelView(model, Standing.STOPPED, 0, 0, "", None) for model in config.models)
+        self.picture = Snapshot(at=100.0, instances=(), models=models, queue=(), is_closing=False)
+
+    def shows(self, **changes):
+        """What the snapshot says from now on."""
+        self.picture = replace(self.picture, **changes)
+
+    def snapshot(self):
+        """What the test said."""
+        return self.picture
+
+    def instance_of(self, _model_id):
+        """No process."""
+
+    def _note(self, method, argument, **keywords):
+        self.asked.append((method, argument, keywords))
+        self.picture = self.then(self.picture)
+
+    async def load(self, model_id, **keywords):
+        """Note it."""
+        self._note("load", model_id, **keywords)
+
+    def pin(self, model_id):
+        """Note it."""
+        self._note("pin", model_id)
+
+    def unpin(self, model_id):
+        """Note it."""
+        self._note("unpin", model_id)
+
+    def request_yield(self, holder, **keywords):
+        """Note it."""
+        self._note("request_yield", holder, **keywords)
+
+    def end_yield(self, holder=None):
+        """Note it."""
+        self._note("end_yield", holder)
+
+
+@pytest.fixture
+def make_supervisor(tmp_path):
+    """Makes one that has this configuration in force."""
+
+    def make(text="models: {m: {cmd: 'srv ${PORT}'}, org/m: {cmd: 'srv ${PORT}', aliases: [big]}}"):
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return FakeSupervisor(load_config([path], env={}, ports=PortBook(lambda _port: True)))
+
+    return make
+
+
+@pytest.fixture
+def supervisor(make_supervisor):
+    """With two models and two devices."""
+    made = make_supervisor()
+    made.shows(pools=POOLS, rule=RuleKind.FIT)
+    return made
+
+
+@asynccontextmanager
+async def serving(supervisor, routes):
+    """A client of these routes behind the guard."""
+    application = web.Application(middlewares=[guard], client_max_size=0)
+    site = SimpleNamespace(supervisor=supervisor, config=supervisor.config, known_names=frozenset())
+    application[SITE] = site
+    application.add_routes(routes)
+    async with TestClient(TestServer(application)) as client:
+        yield client
