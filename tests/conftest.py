@@ -1,8 +1,11 @@
 """What all tests share: settings of hypothesis, and ports that are really free."""
 
 import os
+import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -50,3 +53,16 @@ def free_port() -> Callable[..., int]:
         return block[0]
 
     return choose
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a ``libnvidia-ml.so.1`` that answers from a file (see ``unit/gpu/nvml_stub.c``)."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler to build the stand-in for the driver's library")
+    target = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    flags = ["-shared", "-fPIC", "-O1", "-w", "-Wl,-soname,libnvidia-ml.so.1"]
+    source = Path(__file__).with_name("unit") / "gpu" / "nvml_stub.c"
+    subprocess.run([compiler, *flags, "-o", target, source], check=True)
+    return target.parent

@@ -13,7 +13,11 @@ import httpx
 import pytest
 import yaml
 
+from . import fake_card
+
 FAKE = Path(__file__).with_name("fake_server.py")
+GIB = 1 << 30
+DRIVER_RESERVE = GIB // 2
 COMMAND = Path(sys.executable).with_name("llama-swap")
 
 
@@ -130,6 +134,78 @@ def _alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+class Card:
+    """The memory of made-up GPUs, as the driver tells it to the service and as its models take it.
+
+    Attributes:
+        env: what the service needs to see them.
+        uuids: of the GPUs, in order.
+    """
+
+    def __init__(self, folder, library, gpus):
+        self._folder = folder
+        self._driver = folder / "driver"
+        self._others = []
+        self.uuids = [f"GPU-{number:08d}-0000-0000-0000-000000000000" for number in range(len(gpus))]
+        self._rooms = [int(gib * GIB) for gib in gpus]
+        rows = zip(self.uuids, self._rooms, strict=True)
+        (folder / "devices").write_text("".join(f"{uuid} {room}\n" for uuid, room in rows))
+        self.comes_back()
+        self.memory = fake_card.Card(folder)
+        self.env = {"NVML_STUB": str(self._driver), "FAKE_CARD": str(folder), "LD_LIBRARY_PATH": str(library)}
+
+    def comes_back(self):
+        """The driver is loaded (again)."""
+        text = f"init 0\ncount {len(self.uuids)}\nholders {self._folder}\n"
+        for number, (uuid, room) in enumerate(zip(self.uuids, self._rooms, strict=True)):
+            total = room + DRIVER_RESERVE
+            text += f"{number}.name Test GPU\n{number}.uuid {uuid}\n{number}.v2 1\n{number}.arch 8\n"
+            text += f"{number}.total {total}\n{number}.reserved {DRIVER_RESERVE}\n"
+        new = self._driver.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self._driver)
+
+    def vanishes(self):
+        """The driver is unloaded; who has memory keeps it."""
+        self._driver.unlink()
+
+    def free(self, gpu=0):
+        """GiB that nobody has."""
+        return self.memory.free(gpu) / GIB
+
+    def foreign(self, **taken):
+        """Another program that takes GiB: ``foreign(gpu0=4)``; ``kill()`` ends it."""
+        words = [f"{name.removeprefix('gpu')}={gib}GiB" for name, gib in taken.items()]
+        command = [sys.executable, "-S", FAKE.with_name("fake_card.py"), *words]
+        other = subprocess.Popen(command, env={**os.environ, **self.env}, stdout=subprocess.PIPE)
+        self._others.append(other)
+        assert other.stdout.readline() == b"taken\n"
+        return other
+
+    def close(self):
+        """End the other programs."""
+        for other in self._others:
+            other.kill()
+            other.wait(10)
+            other.stdout.close()
+
+
+@pytest.fixture
+def card(tmp_path, nvml_library):
+    """``card(24, 12)``: a machine with two GPUs of so many GiB; give its ``env`` to the service."""
+    cards = []
+
+    def make(*gpus):
+        folder = tmp_path / f"card{len(cards)}"
+        folder.mkdir()
+        cards.append(Card(folder, nvml_library, gpus))
+        return cards[-1]
+
+    yield make
+    for each in cards:
+        each.close()
 
 
 @pytest.fixture

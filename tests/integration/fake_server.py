@@ -21,7 +21,8 @@ Only the standard library, and little of it, so that it starts in about 40 ms. T
 arrived: pid, name, method, raw path, headers as pairs, body length and sha256, and the body where it is short text.
 
 With ``--journal`` each event is one JSON line: start, grandchild, ready, probe, request, response, gone, sigterm, exit,
-with ``t`` from ``time.monotonic()``, which is one clock for all processes of a machine.
+with ``t`` from ``time.monotonic()``, which is one clock for all processes of a machine. With device memory also vram
+(what it has now) and out-of-memory.
 """
 # ruff: noqa: D102, TID251  (the names say it; a fake of slowness sleeps)
 
@@ -36,6 +37,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+import fake_card
 
 PIECE = 64 * 1024
 REASONS = {200: "OK", 204: "No Content", 429: "Too Many Requests", 500: "Internal Server Error", 503: "Loading"}
@@ -63,6 +66,11 @@ def parse_flags(argv):
     p.add_argument("--stop-seconds", type=float, default=0.0, help="time from SIGTERM to the end")
     p.add_argument("--fork-grandchild", choices=["group", "session", "daemon"], nargs="?", const="group",
                    help="a sleeping process: in our group, in a session of its own, or that and orphaned")
+    p.add_argument("--vram", default="0", help="device memory that it takes while it loads, such as 10GiB")
+    p.add_argument("--vram-device", type=int, help="of those it sees, the only one it uses; else it splits over all")
+    p.add_argument("--vram-grow", default="0", help="device memory that each request takes in addition and keeps")
+    p.add_argument("--vram-release", type=float, default=0.0, help="seconds that the driver cleans up after its end")
+    p.add_argument("--ram", default="0", help="memory of the machine that it really allocates while it loads")
     p.add_argument("--keep-alive-seconds", type=float, default=5.0, help="idle connections are closed after that")
     p.add_argument("--journal", default=os.environ.get("FAKE_JOURNAL", ""), help="file the events are appended to")
     return p.parse_args(argv)
@@ -80,6 +88,7 @@ class Fake:
         self.flags = flags
         self.loaded = threading.Event()
         self.tokens = 0
+        self.ram = b""
 
     def journal(self, event, **more):
         if self.flags.journal:
@@ -122,14 +131,33 @@ class Fake:
         while True:
             signal.pause()
 
+    def take_vram(self, total):
+        """Take device memory where it may, or end as llama.cpp does when there is not enough."""
+        if not total:
+            return
+        card = fake_card.Card(os.environ["FAKE_CARD"])
+        seen = card.visible()
+        only = self.flags.vram_device
+        try:
+            card.take(card.split(total, seen if only is None else [seen[only]]), self.flags.vram_release)
+        except fake_card.OutOfMemory as error:
+            self.journal("out-of-memory", detail=str(error))
+            say(f"ggml_backend_cuda_buffer_type_alloc_buffer: allocating {error}: cudaMalloc failed: out of memory",
+                sys.stderr)  # fmt: skip
+            self.exit(1)
+        self.journal("vram", taken=card.taken_by(os.getpid()), seen=os.environ.get("CUDA_VISIBLE_DEVICES"))
+
     def load(self):
-        """Loading: lines while it takes, then ready or the crash."""
+        """Loading: memory and lines while it takes, then ready or the crash."""
+        self.take_vram(fake_card.size(self.flags.vram) // 2)
+        self.ram = b"m" * fake_card.size(self.flags.ram)
         end = time.monotonic() + (1e9 if self.flags.load_forever else self.flags.load_seconds)
         step = self.flags.say_every or 1e9
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, step))
             if self.flags.say_every:
                 say("loading ...")
+        self.take_vram(fake_card.size(self.flags.vram) - fake_card.size(self.flags.vram) // 2)
         if self.flags.crash_at_start is not None:
             say("error: cannot load the model", sys.stderr)
             self.exit(self.flags.crash_at_start)
@@ -271,6 +299,7 @@ class Connection:
         try:
             digest, length, body = self.read_body()
             self.fake.journal("request", method=self.method, path=self.path)
+            self.fake.take_vram(fake_card.size(self.fake.flags.vram_grow))
             if "log" in self.script:
                 say(self.script["log"])
             self.end_here("before-headers")

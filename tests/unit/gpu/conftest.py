@@ -1,14 +1,9 @@
-"""A stand-in for the driver's library, built here, and devices to begin with."""
+"""A driver that says what a test wants it to, and devices to begin with."""
 
 import ctypes
-import shutil
-import subprocess
-from pathlib import Path
 
 import pynvml
 import pytest
-
-SOURCE = Path(__file__).with_name("nvml_stub.c")
 
 # What the driver says about one ordinary card; 80 GiB with 1 GiB for the driver itself.
 CARD = """
@@ -33,19 +28,6 @@ count 1
 """
 
 
-@pytest.fixture(scope="session")
-def stub_library(tmp_path_factory):
-    """A folder with a ``libnvidia-ml.so.1`` that answers from a file."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler to build the stand-in for the driver's library")
-    folder = tmp_path_factory.mktemp("nvml")
-    target = folder / "libnvidia-ml.so.1"
-    flags = ["-shared", "-fPIC", "-O1", "-w", "-Wl,-soname,libnvidia-ml.so.1"]
-    subprocess.run([compiler, *flags, "-o", target, SOURCE], check=True)
-    return folder
-
-
 class Driver:
     """What the driver says from now on."""
 
@@ -62,11 +44,11 @@ class Driver:
 
 
 @pytest.fixture
-def driver(stub_library, tmp_path, monkeypatch):
+def driver(nvml_library, tmp_path, monkeypatch):
     """The real pynvml over the stand-in, with one card."""
     path = tmp_path / "driver"
     monkeypatch.setenv("NVML_STUB", str(path))
-    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(stub_library / "libnvidia-ml.so.1")))
+    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(nvml_library / "libnvidia-ml.so.1")))
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     driver = Driver(path)
     driver.says(CARD)

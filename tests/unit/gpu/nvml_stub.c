@@ -5,12 +5,22 @@
  *   D.KEY VALUE          of device D: name uuid total free used reserved v2 temp memtemp util fan power limit arch
  *                        lost (error of every question), mig (1: split), parent (this is an instance of that device)
  *   D.compute PID BYTES  a process; D.graphics likewise; BYTES -1: not known
+ *   holders FOLDER       a real card in small: used and free are what the processes in this folder take now
+ *
+ * In that folder the file PID has a line "D BYTES" for each device that the process has memory on, and "release SECONDS":
+ * the driver takes as long to clean up after its end. For the first half of that time the dead process is still listed
+ * with all of its memory, in the second half the memory comes back bit by bit. It counts from when anybody first looked
+ * (PID.dead has that time), so a reading right after the exit always sees the memory taken.
  *
  * What is not in the file is not supported (3), as on a device that cannot tell.
  */
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { DEVICES = 16, PROCESSES = 16, SUCCESS = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
 typedef unsigned long long u64;
@@ -21,6 +31,7 @@ static const char *const keys[KEYS] = {"total", "free", "used", "reserved", "v2"
                                        "fan", "power", "limit", "arch", "lost", "mig", "parent"};
 static Device devices[DEVICES];
 static int init_error, count;
+static char holders[512];
 
 static void read_line(const char *line) {
     int d, k;
@@ -28,6 +39,7 @@ static void read_line(const char *line) {
     u64 pid;
     long long used;
     if (sscanf(line, "init %d", &init_error) == 1 || sscanf(line, "count %d", &count) == 1) return;
+    if (sscanf(line, "holders %511[^\n]", holders) == 1) return;
     if (sscanf(line, "%d.%31s %95[^\n]", &d, key, value) != 3 || d < 0 || d >= DEVICES) return;
     if (!strcmp(key, "name")) strcpy(devices[d].name, value);
     if (!strcmp(key, "uuid")) strcpy(devices[d].uuid, value);
@@ -40,18 +52,93 @@ static void read_line(const char *line) {
     }
 }
 
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int is_alive(unsigned pid) {
+    char path[64], text[512], *state;
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    FILE *file = fopen(path, "r");
+    if (!file) return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    state = strrchr(text, ')');
+    return state && state[2] != 'Z' && state[2] != 'X';
+}
+
+/* Seconds since it was first seen that the process has ended; -1 while it runs. */
+static double dead_for(unsigned pid) {
+    char path[600];
+    double since = now();
+    FILE *file;
+    if (is_alive(pid)) return -1;
+    snprintf(path, sizeof path, "%s/%u.dead", holders, pid);
+    if ((file = fopen(path, "r"))) {
+        if (fscanf(file, "%lf", &since) != 1) since = now();
+    } else if ((file = fopen(path, "wx"))) {
+        fprintf(file, "%.6f\n", since);
+    }
+    if (file) fclose(file);
+    return now() - since;
+}
+
+/* One process of the folder: what it still has, and whether it is still listed. */
+static void read_holder(unsigned pid) {
+    char path[600], line[128];
+    u64 bytes[DEVICES] = {0}, taken;
+    double release = 0, age, part = 1;
+    int d;
+    snprintf(path, sizeof path, "%s/%u", holders, pid);
+    FILE *file = fopen(path, "r");
+    if (!file) return;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "release %lf", &release) != 1 && sscanf(line, "%d %llu", &d, &taken) == 2 && d >= 0 && d < DEVICES)
+            bytes[d] = taken;
+    fclose(file);
+    age = dead_for(pid);
+    if (age >= release) return;
+    if (age > release / 2) part = 2 - 2 * age / release;
+    for (d = 0; d < DEVICES; d++) {
+        Process found = {pid, bytes[d], 0, 0};
+        u64 held = (u64)((double)bytes[d] * part);
+        if (!bytes[d]) continue;
+        devices[d].number[USED] += (long long)held;
+        devices[d].number[FREE] -= (long long)held;
+        if (part >= 1 && devices[d].processes[0] < PROCESSES) devices[d].process[0][devices[d].processes[0]++] = found;
+    }
+}
+
+static void read_holders(void) {
+    DIR *folder = opendir(holders);
+    struct dirent *entry;
+    unsigned pid;
+    int d, used;
+    for (d = 0; d < DEVICES; d++) {
+        devices[d].number[USED] = 0;
+        devices[d].number[FREE] = devices[d].number[TOTAL] - devices[d].number[RESERVED];
+    }
+    while (folder && (entry = readdir(folder)))
+        if (sscanf(entry->d_name, "%u%n", &pid, &used) == 1 && !entry->d_name[used]) read_holder(pid);
+    if (folder) closedir(folder);
+}
+
 static int read_file(void) {
-    char line[256];
+    char line[1024];
     const char *path = getenv("NVML_STUB");
     FILE *file = path ? fopen(path, "r") : NULL;
     int d, k;
     init_error = count = 0;
+    holders[0] = 0;
     memset(devices, 0, sizeof devices);
     for (d = 0; d < DEVICES; d++)
         for (k = 0; k < KEYS; k++) devices[d].number[k] = -1;
     if (!file) return 9; /* driver not loaded */
     while (fgets(line, sizeof line, file)) read_line(line);
     fclose(file);
+    if (holders[0]) read_holders();
     return init_error;
 }
 

@@ -198,12 +198,12 @@ def test_closing_lets_the_driver_go(driver, monkeypatch):
 
 
 @pytest.mark.parametrize("reads", [3])
-def test_the_library_is_found_by_its_name(driver, stub_library, reads):
+def test_the_library_is_found_by_its_name(driver, nvml_library, reads):
     """As in the service: another process that finds ``libnvidia-ml.so.1`` where the system looks for libraries."""
     program = (
         "from llama_swap.gpu import Nvml\n"
         f"nvml = Nvml()\nfor _ in range({reads}):\n    print(nvml.read().devices[0].free_bytes)\nnvml.close()"
     )
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(stub_library)}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(nvml_library)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(69 * GIB)] * reads

@@ -1,8 +1,11 @@
-"""Device memory and utilisation as snapshots: what the drivers tell, and what they do not."""
+"""Memory and utilisation as snapshots: what the drivers and the kernel tell, and what they do not."""
 
 from llama_swap.gpu.amdgpu import Amdgpu
 from llama_swap.gpu.combined import AllDevices
 from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUse, ReadsDevices
+from llama_swap.gpu.holdings import Holder, Holding, MemoryReading
+from llama_swap.gpu.host import HostMemory, ProcessMemory
+from llama_swap.gpu.memory import MemoryWatch, kernel
 from llama_swap.gpu.nvml import Nvml
 from llama_swap.gpu.watch import DeviceWatch
 
@@ -12,8 +15,15 @@ __all__ = [
     "Device",
     "DeviceSnapshot",
     "DeviceWatch",
+    "Holder",
+    "Holding",
+    "HostMemory",
     "MemoryKind",
+    "MemoryReading",
+    "MemoryWatch",
     "Nvml",
+    "ProcessMemory",
     "ProcessUse",
     "ReadsDevices",
+    "kernel",
 ]

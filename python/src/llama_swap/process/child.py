@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 
+from llama_swap.process.container import container_of
 from llama_swap.process.output import LineReader, OutputTail
 from llama_swap.process.procfs import ProcessStat
 from llama_swap.process.readiness import wait_until_ready
@@ -47,6 +48,7 @@ class ChildProcess:
         self._environment = environment
         self._on_output = on_output
         self._on_gone = on_gone
+        self._container = container_of(spec.argv, environment)
         self._tail = OutputTail()
         self._spoke = asyncio.Event()
         self._gone = asyncio.Event()
@@ -114,6 +116,14 @@ class ChildProcess:
         if self._stop is not None:
             self._stop.kill()
         self._sweep()
+
+    def pids(self) -> frozenset[int]:
+        """Its process and everything it started, as far as it runs; may be asked in another thread."""
+        return self.tree.living()
+
+    def owns(self, pid: int) -> bool:
+        """Whether another process is its too: in the container that it started. Also after its end, in any thread."""
+        return self.tree.marks(pid) or (self._container is not None and self._container.holds(pid))
 
     def waited_for(self) -> set[int]:
         """The process IDs whose exit status this child takes itself: the command and ``cmdStop``."""

@@ -29,6 +29,19 @@ class ProcessTree:
 
     def members(self) -> list[ProcessStat]:
         """All of them now, the child itself and zombies included; remembers them."""
+        found = self._find()
+        self._seen = {(stat.pid, stat.start_ticks) for stat in found}
+        return found
+
+    def living(self) -> frozenset[int]:
+        """The process IDs of those that run; unlike the rest, this may be asked in another thread."""
+        return frozenset(stat.pid for stat in self._find() if not stat.is_zombie)
+
+    def marks(self, pid: int) -> bool:
+        """Whether a process, wherever it is, was started with the mark of this tree (``docker run -e``)."""
+        return environ_holds(pid, MARK_VARIABLE, self._token)
+
+    def _find(self) -> list[ProcessStat]:
         near = [stat for pid in children_of(os.getpid()) if (stat := read_stat(pid))]
         found: dict[int, ProcessStat] = {}
         _add_with_descendants(found, self._cgroup.members() if self._cgroup else [])
@@ -36,7 +49,6 @@ class ProcessTree:
         # A zombie has no environment any more, but it is still in the session that it made for those we know.
         sessions = {stat.session for stat in found.values()}
         _add_with_descendants(found, [stat.pid for stat in near if stat.session in sessions])
-        self._seen = {(stat.pid, stat.start_ticks) for stat in found.values()}
         return list(found.values())
 
     def reap(self, *, spare: Collection[int]) -> list[ProcessStat]:
@@ -84,7 +96,7 @@ class ProcessTree:
         return (
             self.pid in (stat.pid, stat.session, stat.group)
             or (stat.pid, stat.start_ticks) in self._seen
-            or environ_holds(stat.pid, MARK_VARIABLE, self._token)
+            or self.marks(stat.pid)
         )
 
 
