@@ -44,8 +44,10 @@ conformance: .venv/.installed-dev
 
 include tests/nixos/vm.mk
 
+# The data plane beside other proxies: make bench BENCH='--help'
 bench: .venv/.installed-dev
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python bench/simulation.py
+	$(BIN)/python -m bench.proxy $(BENCH)
 
 clean:
 	rm -rf .venv python/dist
