@@ -60,6 +60,7 @@ REFUSED = {
 COMES_TO = {
     "healthCheckTimeout": ("healthCheckTimeout: 3", lambda c: c.models["a"].health_check_timeout_seconds == 3),
     "unloadTimeout": ("unloadTimeout: 4", lambda c: c.scheduler.models["a"].stop_grace_seconds == 4),
+    "routing.router.use": ("", lambda c: c.scheduler.fit.when_measured),
     "captureBuffer": ("", lambda c: c.capture_buffer_bytes == 0),
     "performance.every": ("performance: {every: 7}", lambda c: c.performance_every_seconds == 7),
     "routing.scheduler.settings.fifo.priority": (

@@ -56,7 +56,16 @@ def test_every_key_of_llama_swap_is_there():
     assert keys_of_llama_swap() - same == set()
     assert {path for path, field in reference.key_paths() if reference.is_addition(field)} == {
         *("allowedHosts", "maxBodySize", "models.NAME.healthCheckTimeout", "store.maxRows", "store.maxAgeDays"),
-        *("matrix.tieBreak", "routing.router.settings.matrix.tieBreak"),
+        *("matrix.tieBreak", "routing.router.settings.matrix.tieBreak", "routing.router.settings.fit"),
+        *(f"models.NAME.{key}" for key in ("vram", "ram", "pin", "evictCost")),
+        *(f"apiKeys.{key}" for key in ("key", "file", "credential", "name", "priority")),
+        *("yield", "yield.freeBelow", "yield.drain", "yield.returnAfter", "yield.requests"),
+        *("keepAlive", "keepAlive.honour", "keepAlive.max"),
+        *(
+            f"routing.router.settings.fit.{key}"
+            for key in ("headroom", "hostHeadroom", "minResidency", "releaseTimeout", "readAhead", "askLlamaCpp")
+        ),
+        *("routing.router.settings.fit.learned", "routing.scheduler.settings.fifo.fairShare"),
         *(
             f"routing.scheduler.settings.fifo.{key}"
             for key in ("maxWait", "queueLimit", "queueTimeout", "backoffAfterFailures", "backoffFirst", "backoffMax")
@@ -151,6 +160,7 @@ def test_example_loads(tmp_path, secrets):
     text = render_check(config, redact_env=secrets)
     for shown in ("SET   MAY RUN TOGETHER", "SELECTOR", "PROFILE", "PEER", "coder:fast", "cloud", "activity.sqlite"):
         assert shown in text
+    assert "\nrouter: matrix\nnote: vram, ram and evictCost mean nothing to this router: coder\n" in text
     assert "sk-" not in text
 
 

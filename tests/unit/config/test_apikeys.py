@@ -10,6 +10,7 @@ def keys(tmp_path):
     """A file with two keys and what else such files have."""
     path = tmp_path / "keys"
     path.write_text("# for alice\nsk-alice\n\n  sk-bob \r\n")
+    (tmp_path / "more").write_text("k-1\nk-2\n")
     return path
 
 
@@ -30,33 +31,40 @@ def test_relative_to_its_own_source(tmp_path, keys):
     """In a configuration of several files each entry looks beside its own."""
     first = tmp_path / "config.yaml"
     first.write_text("models: {}")
-    (tmp_path / "more").mkdir()
-    second = tmp_path / "more" / "keys.yaml"
+    (tmp_path / "other").mkdir()
+    second = tmp_path / "other" / "keys.yaml"
     second.write_text("apiKeys: [{file: secret}]")
-    (tmp_path / "more" / "secret").write_text("sk-carol")
+    (tmp_path / "other" / "secret").write_text("sk-carol")
     config = load_config([first, second], env={}, ports=PortBook(lambda _port: True))
     assert config.api_keys == ("sk-carol",)
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "key", "words"),
     [
-        ("{file: gone}", "gone cannot be read: No such file"),
-        ("{file: empty}", "there is no key in "),
-        ("{file: binary}", "is not text"),
-        ("{file: huge}", "is too large"),
-        ("{file: spaces}", "api key cannot contain spaces"),
-        ("{credential: keys}", "CREDENTIALS_DIRECTORY is not set"),
-        ("{credential: ../keys}", "the name of a credential has no `/`"),
-        ("{file: ' '}", "`file` must not be empty"),
-        ("{}", "either `file` or `credential`"),
-        ("{file: keys, credential: keys}", "either `file` or `credential`"),
-        ("{path: keys}", "either `file` or `credential`"),
-        ("[keys]", "must be text or a mapping, not a list"),
-        ("{file: [keys]}", "must be text, not a list"),
+        ("{file: gone}", "", "gone cannot be read: No such file"),
+        ("{file: empty}", "", "there is no key in "),
+        ("{file: binary}", "", "is not text"),
+        ("{file: huge}", "", "is too large"),
+        ("{file: spaces}", "", "api key cannot contain spaces"),
+        ("{key: 'a b'}", "", "api key cannot contain spaces"),
+        ("{key: ''}", "", "empty api key"),
+        ("{credential: keys}", "", "CREDENTIALS_DIRECTORY is not set"),
+        ("{credential: ../keys}", ".credential", "the name of a credential has no `/`"),
+        ("{file: ' '}", ".file", "`file` must not be empty"),
+        ("{}", "", "exactly one of `key`, `file`, `credential`"),
+        ("{name: alice}", "", "exactly one of `key`, `file`, `credential`"),
+        ("{file: keys, credential: keys}", "", "exactly one of"),
+        ("{path: keys}", "", "exactly one of"),
+        ("{key: k, nmae: alice}", ".nmae", "unknown key `nmae`"),
+        ("[keys]", "", "must be text or a mapping, not a list"),
+        ("~", "", "must be text or a mapping, not empty"),
+        ("{file: [keys]}", ".file", "must be text, not a list"),
+        ("{key: k, priority: high}", ".priority", "must be a whole number"),
+        ("{key: ok, name: alice}", "", "a key of it is in apiKeys[0] too"),
     ],
 )
-def test_entries_that_are_none(refused, tmp_path, entry, words):
+def test_entries_that_are_none(refused, tmp_path, entry, key, words):
     """A source without a usable key is refused: an empty file must not open the service to everybody."""
     for name, content in [
         ("empty", b"\n# none\n"),
@@ -66,8 +74,39 @@ def test_entries_that_are_none(refused, tmp_path, entry, words):
     ]:
         (tmp_path / name).write_bytes(content)
     problems = refused(f"apiKeys: [ok, {entry}]")
-    assert set(problems) == {"apiKeys[1]"}
-    assert words in problems["apiKeys[1]"].rule
+    assert set(problems) == {f"apiKeys[1]{key}"}
+    assert words in problems[f"apiKeys[1]{key}"].rule
+
+
+def test_callers(load, keys):
+    """Every key has the name and the priority of its entry; without a name each is of somebody else."""
+    config = load(
+        """
+        apiKeys:
+          - plain
+          - {key: sk-1, name: alice, priority: 2}
+          - {key: sk-2, name: alice, priority: -1}
+          - {file: keys, name: " team "}
+          - {file: more, priority: 3}
+        """,
+    )
+    assert {key: (caller.name, caller.priority) for key, caller in config.api_callers.items()} == {
+        "plain": ("apiKeys[0]", 0),
+        "sk-1": ("alice", 2),
+        "sk-2": ("alice", -1),
+        "sk-alice": ("team", 0),
+        "sk-bob": ("team", 0),
+        "k-1": ("apiKeys[4]#1", 3),
+        "k-2": ("apiKeys[4]#2", 3),
+    }
+    assert config.api_keys == tuple(config.api_callers)
+    assert "sk-" not in repr(config.api_callers.values())
+
+
+def test_a_key_twice_of_one_caller(load):
+    """The same key with the same name, or with none the second time, is no contradiction."""
+    entries = "{key: sk-1, name: alice}"
+    assert load(f"apiKeys: [{entries}, {entries}, sk-1]").api_callers["sk-1"].name == "alice"
 
 
 def test_at_build_time(load):
@@ -84,6 +123,9 @@ def test_no_key_is_quoted(refused, tmp_path):
 
 
 def test_schema():
-    """Editors offer all three forms."""
-    kinds = json_schema()["properties"]["apiKeys"]["items"]["anyOf"]
-    assert set(kinds[1]["properties"]) == {"file", "credential"}
+    """Editors offer all forms."""
+    schema = json_schema()
+    kinds = schema["properties"]["apiKeys"]["items"]["anyOf"]
+    assert {"$ref": "#/$defs/ApiKeySection"} in kinds
+    assert {"type": "string"} in kinds
+    assert set(schema["$defs"]["ApiKeySection"]["properties"]) == {"key", "file", "credential", "name", "priority"}

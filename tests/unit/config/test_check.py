@@ -101,3 +101,37 @@ def test_nothing_secret(load):
 def test_nothing_to_show(load):
     """A file without models is ok."""
     assert render_check(load(""), redact_env={}).endswith("config.yaml: 0 models\n")
+
+
+FIT = """
+models:
+  a:
+    {cmd: "srv ${PORT}", vram: {0: 10GiB, 1: 8GiB}, ram: 4GiB, pin: true, evictCost: 2.5, env: [CUDA_VISIBLE_DEVICES=0]}
+  b: {cmd: "docker run ${PORT}"}
+  c: {cmd: "srv ${PORT} -ngl 0"}
+yield: {freeBelow: 6GiB}
+"""
+
+
+def test_memory_is_shown(load):
+    """Who decides, what stays free, where figures are kept, what is declared and which devices are named."""
+    text = render_check(load(FIT, env={"STATE_DIRECTORY": "/s"}), redact_env={})
+    assert (
+        "router: fit where devices can be measured, else one model at a time\n"
+        "stays free: 512MiB of each device, 1GiB of the machine\n"
+        "what models took is kept in: /s/footprints.json\n"
+        "yields a device when others leave less than 6GiB free\n"
+    ) in text
+    assert "  memory: vram {0: 10GiB, 1: 8GiB}, ram 4GiB, pinned, evict cost 2.5, devices 0\n" in text
+    assert "  memory: devices by its own choice\n" in text
+    assert "  memory: devices none\n" in text
+
+
+def test_router_by_choice(load):
+    """What was chosen is said as it is, with the keys that mean nothing to it."""
+    chosen = render_check(load(f"{FIT}routing: {{router: {{use: fit}}}}"), redact_env={})
+    assert "router: fit\n" in chosen
+    assert "kept in: memory only\n" in chosen
+    text = render_check(load(f"{FIT}groups: {{g: {{members: [b]}}}}"), redact_env={})
+    assert "router: group\nnote: vram, ram and evictCost mean nothing to this router: a\n" in text
+    assert "stays free" not in text

@@ -100,6 +100,7 @@ def test_a_set_on_several_lines(refused):
     ("use", "settings", "key"),
     [
         ("group", "{matrix: {sets: {s: zz}}}", "routing.router.settings.matrix.sets.s"),
+        ("auto", "{matrix: {sets: {s: zz}}}", "routing.router.settings.matrix.sets.s"),
         (
             "matrix",
             "{groups: {g: {members: [zz]}}, matrix: {sets: {s: a}}}",
@@ -124,7 +125,7 @@ def test_an_empty_router_is_none(load, router):
 @pytest.mark.parametrize(
     ("routing", "words"),
     [
-        ("", "is not in a routing group"),
+        ("routing: {router: {use: group}}", "is not in a routing group"),
         ("groups: {g: {members: [a, b]}}", "must share a group with swap: false"),
         ("groups: {g: {swap: false, members: [a]}}", "must share one routing group"),
         ("groups: {g: {swap: false, members: [a]}, h: {swap: false, members: [b]}}", "must share one routing group"),
@@ -150,3 +151,60 @@ def test_one_local_target_is_always_fine(load):
     """The other targets are elsewhere."""
     peers = "peers: {far: {proxy: 'http://h', models: [x]}}"
     load(f"{MODELS}{peers}\nselectors: {{s: {{strategy: spillover, targets: [a, x]}}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("routing", "words"),
+    [("", "only where the memory of devices can be measured"), ("routing: {router: {use: fit}}", None)],
+)
+def test_spillover_where_memory_decides(load, routing, words):
+    """Memory lets the targets run at once, if there is something to measure."""
+    config = load(f"{MODELS}{routing}\nselectors: {{s: {{strategy: spillover, targets: [al, b]}}}}\n")
+    found = [problem.rule for problem in config.warnings if problem.key == "selectors.s.targets"]
+    assert found == [] if words is None else words in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "fit", "groups", "matrix"),
+    [
+        ("", "measured", 0, False),
+        ("routing: {router: {use: auto}}", "measured", 0, False),
+        ("routing: {router: {use: fit}}", "always", 0, False),
+        ("routing: {router: {use: group}}", None, 0, False),
+        ("groups: {g: {members: [a]}}", None, 1, False),
+        ("routing: {router: {settings: {groups: {g: {members: [a]}}}}}", None, 1, False),
+        ("routing: {router: {use: auto, settings: {groups: {g: {members: [a]}}}}}", None, 1, False),
+        ("matrix: {sets: {s: a}}", None, 0, True),
+        ("matrix: {sets: {s: a}}\nrouting: {router: {settings: {fit: {releaseTimeout: 2}}}}", None, 0, True),
+        ("routing: {router: {settings: {matrix: {sets: {s: a}}}}}", None, 0, False),
+        ("routing: {router: {use: matrix, settings: {matrix: {sets: {s: a}}}}}", None, 0, True),
+        ("routing: {router: {use: fit, settings: {matrix: {sets: {s: a}}}}}", "always", 0, False),
+        ("routing: {router: {use: fit, settings: {groups: {g: {members: [a]}}}}}", "always", 0, False),
+    ],
+)
+def test_who_decides(load, text, fit, groups, matrix):
+    """Memory by default; groups and a matrix where they are written, as in llama-swap, unless `fit` is chosen."""
+    spec = load(f"{MODELS}{text}\n").scheduler
+    assert (spec.fit and ("measured" if spec.fit.when_measured else "always")) == fit
+    assert (len(spec.groups), spec.matrix is not None) == (groups, matrix)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("{groups: {g: {members: [a]}}}", "routing.router.settings.groups"),
+        ("{matrix: {sets: {s: a}}}", "routing.router.settings.matrix"),
+    ],
+)
+def test_fit_leaves_the_others_idle(load, settings, key):
+    """Whoever wrote groups hears that they mean nothing, and what to write."""
+    config = load(f"{MODELS}routing: {{router: {{use: fit, settings: {settings}}}}}\n")
+    (found,) = [problem for problem in config.warnings if problem.key == key]
+    assert found.rule.startswith("not in use: memory decides")
+    assert "use: " in found.fix
+
+
+def test_fit_and_the_older_spelling(refused):
+    """Both at once is a mistake, as for llama-swap's routers."""
+    problems = refused(f"{MODELS}groups: {{g: {{members: [a]}}}}\nrouting: {{router: {{use: fit}}}}\n")
+    assert "legacy top-level `groups`" in problems["groups"].rule

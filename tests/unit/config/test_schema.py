@@ -29,8 +29,10 @@ def sections(section=Section):
 def test_keys_of_llama_swap():
     """Every key of llama-swap's is there, beside the additions."""
     schema = json_schema()
-    assert set(schema["properties"]) == TOP | {"allowedHosts", "maxBodySize"}
-    assert set(schema["$defs"]["ModelSection"]["properties"]) == MODEL | {"healthCheckTimeout"}
+    assert set(schema["properties"]) == TOP | {"allowedHosts", "maxBodySize", "yield", "keepAlive"}
+    assert set(schema["$defs"]["ModelSection"]["properties"]) == MODEL | {
+        *("healthCheckTimeout", "vram", "ram", "pin", "evictCost"),
+    }
     assert set(schema["$defs"]["TimeoutsSection"]["properties"]) == {
         *("connect", "keepalive", "responseHeader", "tlsHandshake", "expectContinue", "idleConn"),
     }
@@ -68,5 +70,6 @@ def test_section_at():
     assert section_at(()) is ConfigFile
     assert section_at(("models", "m", "filters")).__name__ == "FiltersSection"
     assert section_at(("routing", "router", "settings", "groups", "g")).__name__ == "GroupSection"
+    assert section_at(("apiKeys", 1)).__name__ == "ApiKeySection"
     assert section_at(("models", "m", "aliases", 0)) is None
     assert section_at(("nowhere", "x")) is None

@@ -7,6 +7,7 @@ from llama_swap.config.ports import PortBook, port_is_free
 from llama_swap.config.problems import ConfigError, Problem
 from llama_swap.config.schema import json_schema
 from llama_swap.config.values import (
+    Caller,
     Capabilities,
     Config,
     Filters,
@@ -20,6 +21,7 @@ from llama_swap.config.values import (
 )
 
 __all__ = [
+    "Caller",
     "Capabilities",
     "Config",
     "ConfigError",

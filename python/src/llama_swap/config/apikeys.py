@@ -7,6 +7,7 @@ systemd.exec(5)). Either has one key per line; empty lines and lines that start 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,13 +51,22 @@ def _key(raw: Any) -> str | KeyFrom:
     if len(raw) != 1 or next(iter(raw)) not in set(Origin):
         raise broken("must be text, or a mapping with either `file` or `credential`", _FORMS)
     origin, where = next(iter(raw.items()))
-    name = text_value(where)
+    return KeyFrom(Origin(origin), _where(Origin(origin), where))
+
+
+def _where(origin: Origin, raw: Any) -> str:
+    name = text_value(raw)
     if not name.strip():
         raise broken(f"`{origin}` must not be empty", _FORMS)
-    if origin == Origin.CREDENTIAL and ("/" in name or name in {".", ".."}):
+    if origin is Origin.CREDENTIAL and ("/" in name or name in {".", ".."}):
         raise broken("the name of a credential has no `/`", "use {file: PATH} for a path")
-    return KeyFrom(Origin(origin), name)
+    return name
 
+
+_TEXT_SCHEMA = WithJsonSchema({"type": "string"})
+
+FilePath = Annotated[str, BeforeValidator(partial(_where, Origin.FILE)), _TEXT_SCHEMA]
+CredentialName = Annotated[str, BeforeValidator(partial(_where, Origin.CREDENTIAL)), _TEXT_SCHEMA]
 
 _ORIGIN_SCHEMA = {
     "type": "object",

@@ -4,9 +4,11 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from llama_swap.config.devices import EVERY_DEVICE
 from llama_swap.config.redact import HIDDEN, looks_secret, redact_argv
+from llama_swap.config.sizes import DeviceMemory, render_bytes, render_device_memory
 from llama_swap.config.values import Config, Model, Strategy
-from llama_swap.scheduler.spec import MatrixSpec
+from llama_swap.scheduler.spec import MatrixSpec, SchedulerSpec
 
 SHORTEST_SECRET = 6
 """Characters of a value that is hidden wherever it appears; shorter ones appear by chance."""
@@ -33,6 +35,8 @@ def render_check(config: Config, *, redact_env: Mapping[str, str]) -> str:
 
 def _tables(config: Config) -> Iterator[str]:
     """What else has a name, each kind with a table of its own, and what is remembered of requests."""
+    if config.models:
+        yield _router(config)
     if config.scheduler.groups:
         yield _groups(config)
     if config.scheduler.matrix is not None:
@@ -69,6 +73,35 @@ def _models(config: Config) -> str:
         port = str(model.port) if model.port is not None else "-"
         rows.append((model.id, port, ttl, groups.get(model.id, "-"), ", ".join(model.aliases) or "-"))
     return _columns(*rows)
+
+
+def _router(config: Config) -> str:
+    """Who decides which models run together, with what it goes by, and what is left to other programs."""
+    spec = config.scheduler
+    lines = [f"router: {_decider(spec)}"]
+    if spec.fit is not None:
+        device, host = render_bytes(spec.fit.headroom_bytes), render_bytes(spec.fit.host_headroom_bytes)
+        lines += [
+            f"stays free: {device} of each device, {host} of the machine",
+            f"what models took is kept in: {config.fit_learned_path or 'memory only'}",
+        ]
+    else:
+        fit_only = [model.id for model in config.models.values() if _has_fit_keys(model)]
+        if fit_only:
+            lines.append(f"note: vram, ram and evictCost mean nothing to this router: {', '.join(fit_only)}")
+    if spec.yielding.free_below_bytes:
+        lines.append(f"yields a device when others leave less than {render_bytes(spec.yielding.free_below_bytes)} free")
+    return "\n".join(lines)
+
+
+def _decider(spec: SchedulerSpec) -> str:
+    if spec.fit is None:
+        return "matrix" if spec.matrix is not None else "group"
+    return "fit where devices can be measured, else one model at a time" if spec.fit.when_measured else "fit"
+
+
+def _has_fit_keys(model: Model) -> bool:
+    return any(value is not None for value in (model.vram_bytes, model.ram_bytes, model.evict_cost))
 
 
 def _groups(config: Config) -> str:
@@ -133,7 +166,24 @@ def _details(model: Model) -> str:
     if model.env:
         shown = (f"{name}={HIDDEN if looks_secret(name) else value}" for name, value in model.env)
         lines.append("  env: " + " ".join(shown))
+    if memory := ", ".join(_memory(model)):
+        lines.append(f"  memory: {memory}")
     return "\n".join(lines)
+
+
+def _memory(model: Model) -> Iterator[str]:
+    """What is declared of its memory, and which devices its command names."""
+    if model.vram_bytes is not None:
+        yield f"vram {render_device_memory(DeviceMemory(model.vram_bytes, model.vram_by_device))}"
+    if model.ram_bytes is not None:
+        yield f"ram {render_bytes(model.ram_bytes)}"
+    if model.pin:
+        yield "pinned"
+    if model.evict_cost is not None:
+        yield f"evict cost {model.evict_cost:g}"
+    if model.devices is not None:
+        named = " ".join(model.devices) or "none"
+        yield "devices by its own choice" if model.devices == EVERY_DEVICE else f"devices {named}"
 
 
 def _without_secrets(text: str, config: Config, env: Mapping[str, str]) -> str:

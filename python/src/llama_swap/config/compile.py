@@ -8,16 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llama_swap.config.argv import drop_comments, fill_env, split_command
+from llama_swap.config.devices import devices_of
 from llama_swap.config.expand import fill_port
 from llama_swap.config.redact import redact_argv
 from llama_swap.config.rules import compile_pattern
-from llama_swap.config.rules_routing import groups_in_force, matrix_in_force, matrix_spec
+from llama_swap.config.rules_routing import Router, groups_in_force, matrix_in_force, matrix_spec, router_in_force
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_model import FiltersSection, ModelSection, TimeoutsSection
 from llama_swap.config.schema_routing import FifoSection
+from llama_swap.config.schema_service import YieldSection
 from llama_swap.config.tree import Node, plain_data
 from llama_swap.config.values import Capabilities, Filters, Model, Timeouts
-from llama_swap.scheduler.spec import GroupSpec, Limits, ModelSpec, SchedulerSpec
+from llama_swap.scheduler.spec import (
+    FitSpec,
+    GroupSpec,
+    Limits,
+    ModelSpec,
+    SchedulerSpec,
+    WhileYielded,
+    YieldSpec,
+)
 
 DEFAULT_HEALTH_CHECK_SECONDS = 120.0
 DEFAULT_UNLOAD_SECONDS = 10.0
@@ -48,6 +58,7 @@ class Blueprints:
         section = _section(self.nodes[model_id], port)
         filters = request_filters(section.filters)
         own_argv, own_text = _command(section.cmd, self.env)
+        own_env = tuple((name, value) for name, _, value in (entry.partition("=") for entry in section.env))
         return Model(
             id=model_id,
             argv=own_argv,
@@ -57,7 +68,7 @@ class Blueprints:
             proxy=section.proxy,
             port=used,
             check_endpoint=_endpoint(section.check_endpoint),
-            env=tuple((name, value) for name, _, value in (entry.partition("=") for entry in section.env)),
+            env=own_env,
             ttl_seconds=self.file.global_ttl if section.ttl < 0 else section.ttl,
             unload_timeout_seconds=section.unload_timeout or self.file.unload_timeout or DEFAULT_UNLOAD_SECONDS,
             health_check_timeout_seconds=(
@@ -80,6 +91,12 @@ class Blueprints:
                 self.file.send_loading_state if section.send_loading_state is None else section.send_loading_state
             ),
             ignore_websockets=section.compat.ignore_websockets or model_id == COMFYUI,
+            vram_bytes=None if section.vram is None else section.vram.total_bytes,
+            vram_by_device={} if section.vram is None else section.vram.by_device,
+            ram_bytes=section.ram,
+            pin=section.pin,
+            evict_cost=section.evict_cost,
+            devices=devices_of(own_argv, {**self.env, **dict(own_env)}),
         )
 
     def _fingerprint(self, model_id: str) -> str:
@@ -166,6 +183,9 @@ def compile_scheduler(file: ConfigFile, models: Mapping[str, Model], names: Mapp
             stop_grace_seconds=model.unload_timeout_seconds,
             concurrency_limit=model.concurrency_limit,
             priority=priorities.get(model.id, 0),
+            pin=model.pin,
+            evict_cost=model.evict_cost,
+            devices=model.devices,
         )
         for model in models.values()
     }
@@ -174,7 +194,37 @@ def compile_scheduler(file: ConfigFile, models: Mapping[str, Model], names: Mapp
         for name, group in groups_in_force(file)[0].items()
     )
     matrix = matrix_in_force(file)
-    return SchedulerSpec(specs, groups, _limits(fifo), None if matrix is None else matrix_spec(matrix[0]))
+    return SchedulerSpec(
+        models=specs,
+        groups=groups,
+        limits=_limits(fifo),
+        matrix=None if matrix is None else matrix_spec(matrix[0]),
+        fit=_fit(file),
+        yielding=_yielding(file.yielding),
+        release_timeout_seconds=file.routing.router.settings.fit.release_timeout,
+    )
+
+
+def _fit(file: ConfigFile) -> FitSpec | None:
+    section = file.routing.router.settings.fit
+    if router_in_force(file) not in {Router.AUTO, Router.FIT}:
+        return None
+    return FitSpec(
+        when_measured=router_in_force(file) is Router.AUTO,
+        headroom_bytes=section.headroom,
+        host_headroom_bytes=section.host_headroom,
+        min_residency_seconds=section.min_residency,
+        read_ahead=section.read_ahead,
+    )
+
+
+def _yielding(section: YieldSection) -> YieldSpec:
+    return YieldSpec(
+        free_below_bytes=section.free_below,
+        drain_seconds=section.drain,
+        return_after_seconds=section.return_after,
+        requests=WhileYielded(section.requests),
+    )
 
 
 def _limits(fifo: FifoSection) -> Limits:
@@ -185,6 +235,7 @@ def _limits(fifo: FifoSection) -> Limits:
         backoff_after_failures=fifo.backoff_after_failures,
         backoff_first_seconds=fifo.backoff_first,
         backoff_max_seconds=fifo.backoff_max,
+        fair_share_seconds=fifo.fair_share,
     )
 
 

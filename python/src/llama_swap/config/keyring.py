@@ -7,7 +7,9 @@ from llama_swap.config.apikeys import KeyFileError, KeyFrom, read_keys
 from llama_swap.config.names import Finding
 from llama_swap.config.problems import KeyPath
 from llama_swap.config.schema import ConfigFile
+from llama_swap.config.schema_apikeys import EXACTLY_ONE, FORMS
 from llama_swap.config.tree import Node, place_of
+from llama_swap.config.values import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +17,13 @@ class KeyRing:
     """The keys themselves.
 
     Attributes:
-        clients: clients must send one of these; none is no authentication.
+        clients: clients must send one of these; none is no authentication. Each with whose it is.
         peers: ID of a peer -> the key it is sent; a peer that is to get none is not in it.
         findings: keys that are none.
         unread: sources of keys that cannot be read, at least not by whoever loads this.
     """
 
-    clients: tuple[str, ...]
+    clients: Mapping[str, Caller] = field(repr=False)
     peers: Mapping[str, str] = field(repr=False)
     findings: tuple[Finding, ...] = ()
     unread: tuple[Finding, ...] = ()
@@ -60,7 +62,7 @@ def collect_keys(file: ConfigFile, root: Node, env: Mapping[str, str]) -> KeyRin
         env: the environment, for systemd's directory of credentials.
     """
     reader = _Reader(root, env)
-    clients = [key for index, entry in enumerate(file.api_keys) for key in reader.keys(entry, ("apiKeys", index))]
+    clients = _clients(file, reader)
     peers = {}
     for name, peer in file.peers.items():
         path = ("peers", name, "apiKey")
@@ -69,7 +71,26 @@ def collect_keys(file: ConfigFile, root: Node, env: Mapping[str, str]) -> KeyRin
             reader.findings.append(Finding(path, f"a peer is sent one key, and here are {len(keys)}", "keep one"))
         elif keys:
             peers[name] = keys[0]
-    return KeyRing(tuple(dict.fromkeys(clients)), peers, tuple(reader.findings), tuple(reader.unread))
+    return KeyRing(clients, peers, tuple(reader.findings), tuple(reader.unread))
+
+
+def _clients(file: ConfigFile, reader: _Reader) -> dict[str, Caller]:
+    """Every key that clients may send, with whose it is; a key without a name is called after its place."""
+    clients: dict[str, Caller] = {}
+    for index, entry in enumerate(file.api_keys):
+        path = ("apiKeys", index)
+        if entry.source is None:
+            reader.findings.append(Finding(path, EXACTLY_ONE, FORMS, (path,)))
+            continue
+        keys = reader.keys(entry.source, path)
+        for number, key in enumerate(keys, start=1):
+            place = f"apiKeys[{index}]" + (f"#{number}" if len(keys) > 1 else "")
+            caller = Caller(entry.name.strip() or place, entry.priority)
+            known = clients.setdefault(key, caller)
+            if (entry.name, entry.priority) != ("", 0) and known != caller:
+                rule = f"a key of it is in {known.name} too, with another name or priority"
+                reader.findings.append(Finding(path, rule, "keep one of them"))
+    return clients
 
 
 def _faults(key: str, path: KeyPath) -> Iterator[Finding]:

@@ -61,6 +61,14 @@ def _whole(raw: Any) -> int:
     raise broken("must be a whole number", "remove the quotes" if quoted else "")
 
 
+def _cost(raw: Any) -> float:
+    value = _scalar(raw, "a number").value
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    quoted = isinstance(value, str) and value.replace(".", "", 1).isdecimal()
+    raise broken("must be a number", "remove the quotes" if quoted else "")
+
+
 def _flag(raw: Any) -> bool:
     value = _scalar(raw, "true or false").value
     if isinstance(value, bool):
@@ -141,6 +149,12 @@ OptionalText = Annotated[
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"anyOf": [{"type": "boolean"}, _MACRO_SCHEMA]})]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0), _number_schema(minimum=0)]
 Whole = Annotated[int, BeforeValidator(_whole), _number_schema()]
+Cost = Annotated[
+    float,
+    BeforeValidator(_cost),
+    Field(ge=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, _MACRO_SCHEMA]}),
+]
 Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535), _number_schema(minimum=1, maximum=65535)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0), _DURATION_SCHEMA]
 IdleSeconds = Annotated[

@@ -4,7 +4,7 @@ The steps: parse and merge the sources; expand macros; check against the schema;
 ports; compile. A step goes on with what the one before could use, so that one run finds every problem.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from llama_swap.config.ports import PortBook
 from llama_swap.config.problems import ConfigError, KeyPath, Problem, render_key
 from llama_swap.config.rules import check_advice, check_machine, check_rules, literal_ports
 from llama_swap.config.schema import ConfigFile
+from llama_swap.config.statefile import learned_path
 from llama_swap.config.tree import Node, Scalar, Table, node_at, problem_at, without
 from llama_swap.config.validate import validate
 from llama_swap.config.values import Config, Model
@@ -73,7 +74,7 @@ def load_config(
     nodes = models_node.entries if isinstance(models_node, Table) else {}
     blueprints = Blueprints(checked.file, nodes, checked.port_users, dict(env))
     models = _bind_all(blueprints, ports, checked.root)
-    return _config(checked, tuple(sources), models, blueprints.model)
+    return _config(checked, tuple(sources), models, blueprints)
 
 
 def _check(root: Table, env: Mapping[str, str], *, allow_missing_env: bool) -> _Checked:
@@ -148,17 +149,16 @@ def _bind_all(blueprints: Blueprints, ports: PortBook, root: Node) -> dict[str, 
     return models
 
 
-def _config(
-    checked: _Checked, sources: tuple[Path, ...], models: dict[str, Model], bind: Callable[[str, int], Model]
-) -> Config:
-    file, names = checked.file, checked.names
+def _config(checked: _Checked, sources: tuple[Path, ...], models: dict[str, Model], blueprints: Blueprints) -> Config:
+    file, names, fit = checked.file, checked.names, checked.file.routing.router.settings.fit
     peers = compile_peers(file, checked.keys.peers)
     preload = (names.get(name) for name in preload_targets(file))
     return Config(
         models=models,
         names=names,
         scheduler=compile_scheduler(file, models, names),
-        api_keys=checked.keys.clients,
+        api_keys=tuple(checked.keys.clients),
+        api_callers=checked.keys.clients,
         preload=tuple(dict.fromkeys(filter(None, preload))),
         log_level=file.log_level,
         log_time_format=file.log_time_format,
@@ -183,7 +183,11 @@ def _config(
         performance_enabled=not file.performance.disabled,
         performance_every_seconds=file.performance.every or DEFAULT_EVERY_SECONDS,
         session_id_headers=_header_names(file.ui.activity.session_id),
-        bind=bind,
+        keep_alive_honoured=file.keep_alive.honour,
+        keep_alive_max_seconds=file.keep_alive.max,
+        fit_learned_path=learned_path(fit.learned, blueprints.env),
+        ask_llama_cpp=fit.ask_llama_cpp,
+        bind=blueprints.model,
     )
 
 

@@ -13,9 +13,10 @@ from pydantic import WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from llama_swap.config import leaves
-from llama_swap.config.apikeys import Key
+from llama_swap.config import leaves, sizes
+from llama_swap.config.apikeys import CredentialName, FilePath, Key
 from llama_swap.config.schema import ConfigFile
+from llama_swap.config.schema_apikeys import ApiKey
 from llama_swap.config.section import Section
 
 BEGIN = "<!-- keys: written by `make docs`, not by hand -->"
@@ -29,12 +30,18 @@ _WORDS: Sequence[tuple[Any, str]] = (
     (leaves.Flag, "true or false"),
     (leaves.Count, "whole number, from 0"),
     (leaves.Whole, "whole number"),
+    (leaves.Cost, "number, from 0"),
     (leaves.Port, "port, 1 to 65535"),
     (leaves.Seconds, "duration, from 0"),
     (leaves.IdleSeconds, "duration, from -1"),
     (leaves.Size, "size, from 0"),
+    (sizes.Memory, "memory, from 0"),
+    (sizes.Vram, "memory, from 0, or mapping of it"),
     (leaves.Command, "text or list of text"),
     (leaves.Json, "anything"),
+    (FilePath, "path"),
+    (CredentialName, "name"),
+    (ApiKey, "text or section"),
     (Key, "text, `{file: PATH}` or `{credential: NAME}`"),
 )
 
@@ -95,6 +102,8 @@ def _collect(section: type[Section], path: str, found: dict[type[Section], list[
         kind = _bare(hint)
         if get_origin(kind) is dict:
             kind, below = _bare(get_args(kind)[1]), f"{below}.NAME"
+        elif get_origin(kind) is tuple:
+            kind = _bare(get_args(kind)[0])
         if _is_section(kind):
             _collect(kind, below, found)
 
@@ -103,7 +112,7 @@ def _row(section: type[Section], name: str, field: FieldInfo) -> str:
     hint = get_type_hints(section, include_extras=True)[name]
     meaning = " ".join(str(field.description).split()).replace("|", "\\|")
     origin = "ours" if is_addition(field) else "same"
-    return f"| `{field.alias}` | {_words(hint)} | {_default(field)} | {meaning} | {origin} |"
+    return f"| `{field.alias}` | {_words(hint)} | {_default(hint, field)} | {meaning} | {origin} |"
 
 
 def _bare(hint: Any) -> Any:
@@ -143,12 +152,14 @@ def _choices(kind: Any) -> list[str]:
     return [] if schema is None else schema["anyOf"][0]["enum"]
 
 
-def _default(field: FieldInfo) -> str:
+def _default(hint: Any, field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if default is PydanticUndefined or default is None or isinstance(default, Section) or default in ((), {}, ""):
         return ""
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
+    if hint == sizes.Memory:
+        return f"`{sizes.render_bytes(default)}`"
     if isinstance(default, tuple):
         return ", ".join(f"`{item}`" for item in default)
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

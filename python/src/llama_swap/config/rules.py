@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from llama_swap.config.names import Finding
 from llama_swap.config.problems import KeyPath
-from llama_swap.config.rules_names import Directory, check_names, directory
-from llama_swap.config.rules_routing import check_idle_routing, check_routing, groups_in_force, unknown_model
+from llama_swap.config.rules_names import Directory, check_names, check_spillover_advice, directory
+from llama_swap.config.rules_routing import ROUTER, check_idle_routing, check_routing, groups_in_force, unknown_model
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_model import FiltersSection, ModelSection
 from llama_swap.config.storefile import store_fault
@@ -17,6 +17,7 @@ from llama_swap.config.urls import url_fault
 
 PRELOAD = ("hooks", "on_startup", "preload")
 STORE_PATH = ("store", "path")
+LEARNED = (*ROUTER, "settings", "fit", "learned")
 SHORTEST_EVERY_SECONDS = 5.0
 
 
@@ -34,14 +35,16 @@ def check_rules(file: ConfigFile, names: Mapping[str, str]) -> Iterator[Finding]
 
 def check_machine(file: ConfigFile) -> Iterator[Finding]:
     """What does not hold on this machine, and may on the one that the file is for."""
-    path = file.store.path
-    if path and path.strip() and (reason := store_fault(Path(path))) is not None:
-        yield Finding(STORE_PATH, reason, "see that the service may write there")
+    files = {STORE_PATH: file.store.path, LEARNED: file.routing.router.settings.fit.learned}
+    for key, path in files.items():
+        if path and path.strip() and (reason := store_fault(Path(path))) is not None:
+            yield Finding(key, reason, "see that the service may write there")
 
 
 def check_advice(file: ConfigFile, names: Mapping[str, str]) -> Iterator[Finding]:
     """What works, but not as its author may think."""
     yield from check_idle_routing(file, names)
+    yield from check_spillover_advice(file, directory(file, names))
     if file.log_requests is not None:
         yield Finding(("logRequests",), "has no effect, as in llama-swap", "remove it; requests are always logged")
     groups, path = groups_in_force(file)

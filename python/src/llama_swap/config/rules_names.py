@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llama_swap.config.names import Finding, did_you_mean, suggest
 from llama_swap.config.problems import KeyPath
-from llama_swap.config.rules_routing import check_coexistence
+from llama_swap.config.rules_routing import Router, check_coexistence, router_in_force
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_names import PeerSection, SelectorSection
 from llama_swap.config.urls import url_fault
@@ -165,5 +165,19 @@ def _check_spillover(own: KeyPath, selector: SelectorSection, file: ConfigFile, 
         if (meant is not None and seen.setdefault(meant, target) != target) or target in selector.targets[:index]:
             rule = f'targets contains duplicate resolved model "{meant}"'
             yield Finding((*own, "targets", index), rule, "keep one of them")
-    local = tuple(dict.fromkeys(known.local[target] for target in selector.targets if target in known.local))
-    yield from check_coexistence((*own, "targets"), local, file)
+    yield from check_coexistence((*own, "targets"), _local_targets(selector, known), file)
+
+
+def check_spillover_advice(file: ConfigFile, known: Directory) -> Iterator[Finding]:
+    """Selectors that may run several models at once on this machine and not on another."""
+    if router_in_force(file) is not Router.AUTO:
+        return
+    for name, selector in file.selectors.items():
+        if selector.strategy == Strategy.SPILLOVER and len(_local_targets(selector, known)) > 1:
+            rule = "these run at once only where the memory of devices can be measured; elsewhere each stops the other"
+            fix = "write routing.router.use: fit, or put them into one group with `swap: false`"
+            yield Finding(("selectors", name, "targets"), rule, fix)
+
+
+def _local_targets(selector: SelectorSection, known: Directory) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(known.local[target] for target in selector.targets if target in known.local))

@@ -1,6 +1,7 @@
 """Rules about who may run beside whom and who is served next: routers, groups, the matrix, priorities."""
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
 from llama_swap.config.names import Finding, did_you_mean, suggest
 from llama_swap.config.problems import KeyPath
@@ -20,15 +21,35 @@ Groups = tuple[Mapping[str, GroupSection], KeyPath]
 Matrix = tuple[MatrixSection, KeyPath]
 
 
+class Router(StrEnum):
+    """Who decides who may run beside whom."""
+
+    AUTO = "auto"  # memory where it can be measured, else one model at a time
+    FIT = "fit"
+    GROUP = "group"
+    MATRIX = "matrix"
+
+
+def router_in_force(file: ConfigFile) -> Router:
+    """The one that decides; `auto` only where nothing is written that would make it one of llama-swap's."""
+    router = file.routing.router
+    if file.matrix is not None:
+        return Router.MATRIX
+    if router.use not in set(Router):
+        return Router.GROUP
+    written = file.groups or router.settings.groups or router.settings.matrix is not None
+    return Router.GROUP if router.use == Router.AUTO and written else Router(router.use)
+
+
 def groups_in_force(file: ConfigFile) -> Groups:
-    """The groups, in whichever of the two spellings, and where they stand; none where a matrix is in force."""
-    if matrix_in_force(file) is not None:
+    """The groups, in whichever of the two spellings, and where they stand; none where something else decides."""
+    if router_in_force(file) is not Router.GROUP:
         return {}, ROUTER_GROUPS
     return (file.groups, ("groups",)) if file.groups else (file.routing.router.settings.groups, ROUTER_GROUPS)
 
 
 def matrix_in_force(file: ConfigFile) -> Matrix | None:
-    """The matrix, in whichever of the two spellings, and where it stands; None where groups are in force."""
+    """The matrix, in whichever of the two spellings, and where it stands; None where something else decides."""
     if file.matrix is not None:
         return file.matrix, ("matrix",)
     router = file.routing.router
@@ -52,14 +73,18 @@ def check_routing(file: ConfigFile, names: Mapping[str, str]) -> Iterator[Findin
 
 def check_idle_routing(file: ConfigFile, names: Mapping[str, str]) -> Iterator[Finding]:
     """Every broken rule of settings that `routing.router.use` leaves out of force, as llama-swap allows."""
-    settings = file.routing.router.settings
+    settings, use = file.routing.router.settings, file.routing.router.use
     idle: list[Finding] = []
-    if file.routing.router.use == "matrix":
+    if use in {Router.MATRIX, Router.FIT}:
         idle += _check_groups(settings.groups, ROUTER_GROUPS, file, names)
-    elif settings.matrix is not None:
+    if use != Router.MATRIX and settings.matrix is not None:
         idle += _check_matrix(settings.matrix, ROUTER_MATRIX, file, names)
     for found in idle:
         yield Finding(found.path, f"not in use, else wrong: {found.rule}", found.fix, found.needs)
+    written = (ROUTER_GROUPS, settings.groups), (ROUTER_MATRIX, settings.matrix)
+    for path in (path for path, value in written if use == Router.FIT and value):
+        rule = "not in use: memory decides, since routing.router.use is 'fit'"
+        yield Finding(path, rule, f"remove it, or let it decide: use: {'group' if path[-1] == 'groups' else 'matrix'}")
 
 
 def _check_use(file: ConfigFile) -> Iterator[Finding]:
@@ -72,9 +97,9 @@ def _check_use(file: ConfigFile) -> Iterator[Finding]:
         yield Finding((legacy[0],), rule, MOVE)
     if len(legacy) > 1:
         yield Finding(("matrix",), "config cannot use both 'groups' and 'matrix'", "keep one of them")
-    if router.use not in {"group", "matrix"}:
-        rule = f'unknown router "{router.use}" (valid: group, matrix)'
-        yield Finding((*ROUTER, "use"), rule, did_you_mean(router.use, ["group", "matrix"]))
+    if router.use not in set(Router):
+        rule = f'unknown router "{router.use}" (valid: {", ".join(Router)})'
+        yield Finding((*ROUTER, "use"), rule, did_you_mean(router.use, Router))
     elif router.use == "matrix" and router.settings.matrix is None and file.matrix is None:
         rule = "routing.router.use is 'matrix' but routing.router.settings.matrix is not set"
         yield Finding((*ROUTER, "use"), rule, "matrix: {sets: {NAME: EXPRESSION}}", (ROUTER_MATRIX,))
@@ -156,6 +181,8 @@ def check_coexistence(path: KeyPath, targets: tuple[str, ...], file: ConfigFile)
             rule = "spillover targets must all appear together in one expanded matrix set"
             yield Finding(path, rule, "add a set: " + " & ".join(targets))
         return
+    if router_in_force(file) is not Router.GROUP:
+        return  # memory decides; `check_advice` has what is to be said where it cannot be measured
     groups, _ = groups_in_force(file)
     group_of = {member: name for name, group in groups.items() for member in group.members}
     home = group_of.get(targets[0])

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from llama_swap.config.apikeys import Key
 from llama_swap.config.leaves import Count, Flag, Json, Port, Seconds, Size, Text, Whole, one_of
+from llama_swap.config.schema_apikeys import ApiKey
 from llama_swap.config.schema_model import ModelSection
 from llama_swap.config.schema_names import PeerMap, ProfileMap, SelectorMap
 from llama_swap.config.schema_routing import GroupMap, MatrixSection, RoutingSection
-from llama_swap.config.schema_service import PerformanceSection, StoreSection, UiSection
+from llama_swap.config.schema_service import KeepAliveSection, PerformanceSection, StoreSection, UiSection, YieldSection
 from llama_swap.config.section import Section, empty_if_null
 
 
@@ -84,9 +84,9 @@ class ConfigFile(Section):
     """List aliases as models of their own."""
     send_loading_state: Flag = False
     """Tell waiting clients of streamed chats how loading goes, as reasoning text."""
-    api_keys: tuple[Key, ...] = ()
-    """Keys that clients must send one of; none is no authentication. Each is text, or, new, `{file: PATH}` or
-    `{credential: NAME}` with one key per line."""
+    api_keys: tuple[ApiKey, ...] = ()
+    """Keys that clients must send one of; none is no authentication. Each is text, or, new, a section: `{key: TEXT}`,
+    `{file: PATH}` or `{credential: NAME}`, with a name and a priority if you like."""
     allowed_hosts: tuple[Text, ...] = ()
     """Host names (an addition) that browsers may use for this service, beside localhost and the machine's own."""
     max_body_size: Size = 0
@@ -119,6 +119,10 @@ class ConfigFile(Section):
     """Figures about the machine."""
     ui: UiSection = UiSection()
     """What the pages show."""
+    yielding: YieldSection = Field(default=YieldSection(), alias="yield")
+    """When the devices are left to other programs (an addition), and how."""
+    keep_alive: KeepAliveSection = KeepAliveSection()
+    """How long models stay loaded when requests say so (an addition)."""
     hooks: HooksSection = HooksSection()
     """What happens at certain moments."""
 

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from llama_swap.config.leaves import Command, Count, Flag, IdleSeconds, Json, Seconds, Text, Whole, one_of
+from llama_swap.config.leaves import Command, Cost, Count, Flag, IdleSeconds, Json, Seconds, Text, Whole, one_of
 from llama_swap.config.section import Section, empty_if_null
+from llama_swap.config.sizes import Memory, Vram
 
 
 class FiltersSection(Section):
@@ -97,6 +98,16 @@ class ModelSection(Section):
     """Model name to send to the server instead of the requested one."""
     concurrency_limit: Whole = 0
     """Requests at once, waiting ones included; 0 is no limit. At least 50 for `comfyui_auto`."""
+    vram: Vram | None = None
+    """Memory (an addition) that it takes on the devices, as "18GiB", by device as {0: 10GiB, 1: 8GiB}, or 0 for none;
+    what was measured while it ran counts more. It is found out by itself unless given."""
+    ram: Memory | None = None
+    """Memory of the machine (an addition) that it takes beside that."""
+    pin: Flag = False
+    """Neither evict it nor unload it for being idle (an addition); whoever asks may still unload it."""
+    evict_cost: Cost | None = None
+    """What it costs to evict it (an addition), in seconds; unless given, the time it takes to load, weighted by how
+    recently and how often it was used."""
     metadata: dict[str, Json] = Field(default_factory=dict)
     """Anything; it is listed under `meta.llamaswap`."""
     capabilities: CapabilitiesSection = CapabilitiesSection()

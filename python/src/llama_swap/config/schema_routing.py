@@ -6,6 +6,12 @@ from pydantic import BeforeValidator, Field
 
 from llama_swap.config.leaves import Count, Flag, Json, Seconds, Text, Whole, one_of
 from llama_swap.config.section import Section, empty_if_null
+from llama_swap.config.sizes import Memory
+from llama_swap.scheduler.spec import FitSpec, Limits, SchedulerSpec
+
+_FIT = FitSpec()
+_SCHEDULER = SchedulerSpec()
+_LIMITS = Limits()
 
 
 class GroupSection(Section):
@@ -57,6 +63,9 @@ class FifoSection(Section):
     """Seconds (an addition) until the next try after that; each further failure doubles them."""
     backoff_max: Seconds = 60.0
     """Longest wait in seconds (an addition) between two tries."""
+    fair_share: Seconds = _LIMITS.fair_share_seconds
+    """Seconds (an addition) by which requests of a caller that had more than its share lately are put behind those of
+    others at most; callers differ by their API key. 0 treats all alike."""
 
 
 class SchedulerSettings(Section):
@@ -78,6 +87,27 @@ class SchedulerSection(Section):
 GroupMap = dict[str, Annotated[GroupSection, BeforeValidator(empty_if_null)]]
 
 
+class FitSection(Section):
+    """Memory decides: models stay together while they fit."""
+
+    headroom: Memory = _FIT.headroom_bytes
+    """Memory (an addition) that stays free on each device."""
+    host_headroom: Memory = _FIT.host_headroom_bytes
+    """Memory of the machine (an addition) that stays free."""
+    min_residency: Seconds = _FIT.min_residency_seconds
+    """Seconds (an addition) that an idle model stays after it became ready, unless the one that needs its place has
+    waited for `maxWait`."""
+    release_timeout: Seconds = _SCHEDULER.release_timeout_seconds
+    """Seconds (an addition) that the memory of a model that has ended is waited for, under every router."""
+    read_ahead: Flag = _FIT.read_ahead
+    """Read the file of the next model (an addition) while others make room for it."""
+    ask_llama_cpp: Flag = True
+    """Ask llama.cpp what a model needs (an addition), where `llama-fit-params` is beside llama-server."""
+    learned: Text | None = None
+    """File that keeps what models were seen to take (an addition); "" keeps it in memory only. Unless given,
+    `footprints.json` in the state directory: of the unit, else `~/.local/state/llama-swap`."""
+
+
 class RouterSettings(Section):
     """Settings of each router."""
 
@@ -85,13 +115,16 @@ class RouterSettings(Section):
     """Groups by name."""
     matrix: MatrixSection | None = None
     """Sets of models that may run together."""
+    fit: FitSection = FitSection()
+    """Memory decides (an addition)."""
 
 
 class RouterSection(Section):
     """Who may run beside whom."""
 
-    use: Text = "group"
-    """Which settings hold: `group` or `matrix`."""
+    use: Text = "auto"
+    """Who decides: `group`, `matrix`, or, new, `fit` (memory). `auto` is `fit` where devices can be measured and
+    neither groups nor a matrix are written, else as in llama-swap."""
     settings: RouterSettings = RouterSettings()
     """Settings of each router."""
 

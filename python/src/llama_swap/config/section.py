@@ -17,6 +17,9 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
         "preload": "hooks.on_startup.preload",
         "ignorepaths": "upstream.ignorePaths",
         "priority": "routing.scheduler.settings.fifo.priority",
+        "headroom": "routing.router.settings.fit.headroom",
+        "freebelow": "yield.freeBelow",
+        "keep_alive": "keepAlive",
     },
     "ModelSection": {
         "globalttl": "ttl",
@@ -25,6 +28,13 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
         "setparamsbyid": "filters.setParamsByID",
         "args": "cmd",
         "command": "cmd",
+        "keep_alive": "ttl",
+        "keepalive": "ttl",
+        "pinned": "pin",
+        "evict_cost": "evictCost",
+        "vrammb": "vram",
+        "memory": "vram",
+        "priority": "routing.scheduler.settings.fifo.priority",
     },
     "FiltersSection": {"usemodelname": "useModelName of the model"},
 }

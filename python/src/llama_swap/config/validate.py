@@ -59,16 +59,17 @@ def validate(root: Node) -> Validated:
             breaches = [(tuple(detail["loc"]), detail) for detail in error.errors(include_url=False)]
         problems += [_problem(root, path, detail) for path, detail in breaches if not _is_unknown(root, path)]
         # The last first: removing an item moves the later ones.
-        for path, _ in reversed(breaches):
-            gone = _nearest_there(root, path)
-            if not gone:
+        for path in dict.fromkeys(_unusable(root, path) for path, _ in reversed(breaches)):
+            if not path:
                 raise ConfigError(problems)
-            root = without(root, gone)
-            removed.append(gone)
+            root = without(root, path)
+            removed.append(path)
 
 
-def _nearest_there(root: Node, path: KeyPath) -> KeyPath:
-    """The path, or of a key that is missing the path of what lacks it."""
+def _unusable(root: Node, path: KeyPath) -> KeyPath:
+    """What cannot be used for a breach at a path: the item of a list as a whole; for a missing key what lacks it."""
+    item = next((length for length, step in enumerate(path, start=1) if isinstance(step, int)), len(path))
+    path = path[:item]
     while path and node_at(root, path) is None:
         path = path[:-1]
     return path
@@ -123,5 +124,7 @@ def _inner(kind: Any, step: str | int) -> Any:
         found = next((field.annotation for field in kind.model_fields.values() if field.alias == step), None)
     elif get_origin(kind) is dict:
         found = get_args(kind)[1]
+    elif get_origin(kind) is tuple:
+        found = get_args(kind)[0]
     # `X | None` and `Annotated[X, ...]` are about X.
     return get_args(found)[0] if get_origin(found) in {Annotated, UnionType} else found

@@ -138,6 +138,19 @@ class PeerModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends requests, by API key.
+
+    Attributes:
+        name: as configured, else made from the place of the key; callers of one name share their part of the service.
+        priority: added to that of the model.
+    """
+
+    name: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model with every default and macro resolved.
 
@@ -159,6 +172,13 @@ class Model:
         fingerprint: changes when the process would be started or reached differently, whatever its port.
         send_loading_state: waiting clients of streamed chats are told how loading goes.
         ignore_websockets: WebSockets neither load the model nor count as requests.
+        vram_bytes: declared need over all devices; 0 is a model that uses none, None is not declared.
+        vram_by_device: the same by number or UUID of a device, where declared so; else {}.
+        ram_bytes: declared need of the machine's memory; None is not declared.
+        pin: neither evicted nor unloaded for being idle.
+        evict_cost: in seconds; None is learned.
+        devices: the only ones its command can use, as :func:`llama_swap.config.devices.devices_of` tells: None takes
+            what it sees, () uses none, ("*",) any of them by its own choice.
     """
 
     id: str
@@ -186,6 +206,12 @@ class Model:
     fingerprint: str
     send_loading_state: bool = False
     ignore_websockets: bool = False
+    vram_bytes: int | None = None
+    vram_by_device: Mapping[str, int] = field(default_factory=dict)
+    ram_bytes: int | None = None
+    pin: bool = False
+    evict_cost: float | None = None
+    devices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +238,12 @@ class Config:
         capture_buffer_bytes: for whole requests and answers; 0 captures none.
         performance_every_seconds: between two looks at the machine.
         session_id_headers: that may name a session, as written; the first that is found counts.
+        api_callers: API key -> whose it is; exactly the keys of ``api_keys``.
+        keep_alive_honoured: what requests say about how long models stay loaded is done.
+        keep_alive_max_seconds: the longest they may say; 0 is no limit.
+        fit_learned_path: the file of what models were seen to take; None keeps it in memory. Unless it was given, its
+            directory may be missing.
+        ask_llama_cpp: ``llama-fit-params`` is asked what models need.
         env_names: the environment variables the configuration refers to.
         bind: renders a model with another port; use :meth:`rebind`.
     """
@@ -244,6 +276,11 @@ class Config:
     performance_enabled: bool = True
     performance_every_seconds: float = 5.0
     session_id_headers: tuple[str, ...] = ("X-Session-ID", "X-Litellm-Session-Id")
+    api_callers: Mapping[str, Caller] = field(default_factory=dict, repr=False)
+    keep_alive_honoured: bool = True
+    keep_alive_max_seconds: float = 0.0
+    fit_learned_path: Path | None = None
+    ask_llama_cpp: bool = True
     bind: Callable[[str, int], Model] = field(repr=False, compare=False)
 
     def find(self, name: str) -> Model | None:
