@@ -38,7 +38,7 @@ async def test_memory_of_models_and_pools(supervisor):
     answer = await answer_of(supervisor)
     row = answer["models"][0]
     assert row["pinned"] is True
-    assert row["devices"] == ["GPU-aaaa"]
+    assert row["devices"] == [{"pool": "GPU-aaaa", "label": "GPU 0"}]
     assert row["memory"] == [
         {"pool": "GPU-aaaa", "label": "GPU 0", "bytes": 18 * GIB},
         {"pool": "host", "label": "host", "bytes": GIB},
@@ -57,14 +57,16 @@ async def test_memory_of_models_and_pools(supervisor):
         "available_bytes": 4 * GIB,
         "foreign_bytes": GIB,
     }
-    assert answer["yields"] == [{"holder": "me", "devices": ["GPU-bbbb"], "seconds_left": 30, "because": "a game"}]
+    assert answer["yields"] == [
+        {"holder": "me", "devices": [{"pool": "GPU-bbbb", "label": "GPU 1"}], "seconds_left": 30, "because": "a game"}
+    ]
     assert answer["queue"][0]["blocked_by"] == "m is idle"
 
 
-def test_account():
+def test_account(supervisor):
     """The need with its source and parts, and the sums in words."""
     need = Need(NeedSource.ESTIMATED, 3 * GIB, GIB, parts=(("weights", 2 * GIB), ("KV cache", GIB)), load_seconds=4.5)
-    account = account_as_json(MemoryAccount(need, ("GPU-aaaa",), ("GPU 0: 24 GiB",), fits=True))
+    account = account_as_json(supervisor.picture, MemoryAccount(need, ("GPU-aaaa",), ("GPU 0: 24 GiB",), fits=True))
     assert json.loads(json.dumps(account)) == {
         "need": {
             "source": "estimated",
@@ -74,7 +76,7 @@ def test_account():
             "parts": [{"what": "weights", "bytes": 2 * GIB}, {"what": "KV cache", "bytes": GIB}],
             "load_seconds": 4.5,
         },
-        "devices": ["GPU-aaaa"],
+        "devices": [{"pool": "GPU-aaaa", "label": "GPU 0"}],
         "lines": ["GPU 0: 24 GiB"],
         "fits": True,
     }

@@ -28,7 +28,12 @@ async def test_list(client, supervisor):
     assert await (await client.get("/api/yield")).json() == {
         "yields": [
             {"holder": "gamemode", "devices": [], "seconds_left": None, "because": "a game runs"},
-            {"holder": "cron", "devices": ["GPU-bbbb"], "seconds_left": 60.5, "because": ""},
+            {
+                "holder": "cron",
+                "devices": [{"pool": "GPU-bbbb", "label": "GPU 1"}],
+                "seconds_left": 60.5,
+                "because": "",
+            },
         ]
     }
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_swap.cli.text import duration, printable, table
+from llama_swap.cli.text import duration, printable, size, table
 
 
 def test_columns_are_aligned_and_empty_ones_left_out():
@@ -36,3 +36,12 @@ def test_cells_cannot_steer_the_terminal(text):
 def test_durations(seconds, expected):
     """Two units at most, rounded down; never is empty."""
     assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, ""), (0, "0"), (1024**2 * 512, "512 MiB"), (1024**3, "1.0 GiB"), (int(17.24 * 1024**3), "17.2 GiB")],
+)
+def test_size(count, text):
+    """The unit is that of a GPU's memory."""
+    assert size(count) == text

@@ -12,6 +12,7 @@ from llama_swap.api.site import site_of
 from llama_swap.api.visit import Visit
 from llama_swap.config import Model
 from llama_swap.scheduler.explain import Explanation
+from llama_swap.scheduler.snapshot import Snapshot
 
 
 async def explain(request: web.Request) -> web.Response:
@@ -20,13 +21,13 @@ async def explain(request: web.Request) -> web.Response:
     # Turns of its own, so that asking takes nobody's turn away.
     destination = find_destination(replace(site, turns=Turns()), request.match_info["model"], visit)
     if isinstance(destination.served_by, Model):
-        answer = _as_json(site.supervisor.explain(destination.served_by.id))
+        answer = _as_json(site.supervisor.explain(destination.served_by.id), site.supervisor.snapshot())
     else:
         answer = _peer(visit)
     return web.json_response({"requested": visit.requested, "selector": visit.selector or None, **answer})
 
 
-def _as_json(explanation: Explanation) -> dict[str, Any]:
+def _as_json(explanation: Explanation, snapshot: Snapshot) -> dict[str, Any]:
     rule, refusal = explanation.rule, explanation.refusal
     return {
         "model": explanation.model,
@@ -37,7 +38,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
         "position": explanation.position,
         "rule": rule and {"kind": rule.kind.value, "name": rule.name, "text": rule.text, "cost": rule.cost},
         "refusal": refusal and {"reason": refusal.reason.value, "message": refusal.message},
-        "memory": explanation.memory and account_as_json(explanation.memory),
+        "memory": explanation.memory and account_as_json(snapshot, explanation.memory),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from llama_swap.scheduler.explain import MemoryAccount
 from llama_swap.scheduler.memory import Need
-from llama_swap.scheduler.snapshot import InstanceView, PoolView, Snapshot, YieldView
+from llama_swap.scheduler.snapshot import InstanceView, PoolView, Snapshot
 
 
 def memory_as_json(snapshot: Snapshot) -> dict[str, Any]:
@@ -33,33 +33,38 @@ def _pool(view: PoolView) -> dict[str, Any]:
 
 def claims_as_json(snapshot: Snapshot, instance: InstanceView) -> list[dict[str, Any]]:
     """What an instance holds or may still take, pool by pool; [] where nothing is known."""
-    names = {view.pool: short_label(view) for view in snapshot.pools}
-    return [{"pool": pool, "label": names.get(pool, pool), "bytes": size} for pool, size in instance.claims.items()]
+    return [_named(snapshot, pool) | {"bytes": size} for pool, size in instance.claims.items()]
 
 
-def short_label(view: PoolView) -> str:
-    """The number of a device, as in ``--gpu 0``; the machine's memory is the host."""
-    return view.pool if view.index is None else f"GPU {view.index}"
+def devices_as_json(snapshot: Snapshot, pools: Iterable[str]) -> list[dict[str, str]]:
+    """Devices with what people call them."""
+    return [_named(snapshot, pool) for pool in pools]
 
 
-def yields_as_json(yields: Iterable[YieldView], now: float) -> list[dict[str, Any]]:
+def _named(snapshot: Snapshot, pool: str) -> dict[str, Any]:
+    """A pool, and the number of the device as in ``--gpu 0``; the machine's own memory is the host."""
+    view = next((view for view in snapshot.pools if pool in {view.pool, str(view.index)}), None)
+    return {"pool": pool, "label": pool if view is None or view.index is None else f"GPU {view.index}"}
+
+
+def yields_as_json(snapshot: Snapshot) -> list[dict[str, Any]]:
     """What is left to other programs; no devices are all, no seconds are until somebody ends it."""
     return [
         {
             "holder": view.holder,
-            "devices": list(view.devices),
-            "seconds_left": None if view.until is None else round(max(0.0, view.until - now), 3),
+            "devices": devices_as_json(snapshot, view.devices),
+            "seconds_left": None if view.until is None else round(max(0.0, view.until - snapshot.at), 3),
             "because": view.because,
         }
-        for view in yields
+        for view in snapshot.yields
     ]
 
 
-def account_as_json(account: MemoryAccount) -> dict[str, Any]:
+def account_as_json(snapshot: Snapshot, account: MemoryAccount) -> dict[str, Any]:
     """The sum behind a decision by memory."""
     return {
         "need": _need(account.need),
-        "devices": list(account.devices),
+        "devices": devices_as_json(snapshot, account.devices),
         "lines": list(account.lines),
         "fits": account.fits,
     }

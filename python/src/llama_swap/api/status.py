@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from llama_swap.api.memory import claims_as_json, memory_as_json, seconds_as_json, yields_as_json
+from llama_swap.api.memory import claims_as_json, devices_as_json, memory_as_json, seconds_as_json, yields_as_json
 from llama_swap.api.site import Site, site_of
 from llama_swap.scheduler.snapshot import InstanceView, ModelView, Snapshot, WaiterView
 
@@ -20,7 +20,7 @@ async def status(request: web.Request) -> web.Response:
             "queue": [_waiter(view) for view in snapshot.queue],
             "router": snapshot.rule.value,
             "memory": memory_as_json(snapshot),
-            "yields": yields_as_json(snapshot.yields, snapshot.at),
+            "yields": yields_as_json(snapshot),
         }
     )
 
@@ -47,7 +47,7 @@ def _instance(site: Site, snapshot: Snapshot, view: InstanceView) -> dict[str, A
         "since_seconds": round(snapshot.at - view.since, 3),
         "unload_in_seconds": _until(view.unload_at, snapshot.at),
         "pinned": view.pinned,
-        "devices": list(view.devices),
+        "devices": devices_as_json(snapshot, view.devices),
         "memory": claims_as_json(snapshot, view),
         "pid": instance.process.pid if instance is not None and instance.process is not None else None,
         "port": instance.model.port if instance is not None else None,

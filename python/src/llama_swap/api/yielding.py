@@ -37,8 +37,7 @@ class YieldOrder(msgspec.Struct, forbid_unknown_fields=True):
 
 async def show(request: web.Request) -> web.Response:
     """``GET /api/yield``: who has which devices, and for how long."""
-    snapshot = site_of(request).supervisor.snapshot()
-    return web.json_response({"yields": yields_as_json(snapshot.yields, snapshot.at)})
+    return web.json_response({"yields": yields_as_json(site_of(request).supervisor.snapshot())})
 
 
 async def begin(request: web.Request) -> web.Response:
@@ -60,8 +59,7 @@ async def end(request: web.Request) -> web.Response:
     before = site.supervisor.snapshot()
     ended = [view.holder for view in before.yields if holder in (None, view.holder)]
     site.supervisor.end_yield(holder)
-    after = site.supervisor.snapshot()
-    return web.json_response({"ended": ended, "yields": yields_as_json(after.yields, after.at)})
+    return web.json_response({"ended": ended, "yields": yields_as_json(site.supervisor.snapshot())})
 
 
 def _leaving(site: Site, before: Snapshot) -> dict[str, Any]:
@@ -70,7 +68,7 @@ def _leaving(site: Site, before: Snapshot) -> dict[str, Any]:
     after = site.supervisor.snapshot()
     fresh = [view for view in after.instances if view.model not in going]
     return {
-        "yields": yields_as_json(after.yields, after.at),
+        "yields": yields_as_json(after),
         "stopping": sorted(view.model for view in fresh if view.phase is Phase.STOPPING),
         "draining": sorted(view.model for view in fresh if view.phase is Phase.DRAINING),
     }

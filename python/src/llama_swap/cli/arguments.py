@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn
 
-from llama_swap.cli import local, remote
+from llama_swap.cli import local, remote, residency
+from llama_swap.durations import FORMS, parse_duration
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9292"
 DEFAULT_URL: Final = "http://127.0.0.1:9292"
@@ -118,6 +119,8 @@ def _define_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
     limit = "give up after this time (default: wait until it is ready or has failed)"
     parser.add_argument("--wait", type=_seconds, metavar="SECONDS", help=limit)
+    stay = "stay loaded for this time when idle, from now on: 2h, 30m, 0 (not at all), -1 (for ever)"
+    parser.add_argument("--keep-alive", type=_duration, metavar="TIME", help=stay)
     parser.set_defaults(run=remote.load)
 
 
@@ -139,6 +142,47 @@ def _define_story(parser: argparse.ArgumentParser) -> None:
     _define_remote(parser)
     parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
     parser.set_defaults(run=remote.story)
+
+
+def _define_pin(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
+    parser.set_defaults(run=residency.pin)
+
+
+def _define_unpin(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
+    parser.set_defaults(run=residency.unpin)
+
+
+def _define_yield(parser: argparse.ArgumentParser) -> None:
+    _define_remote(parser)
+    add = parser.add_argument
+    limit = "for how long: 2h, 30m, 90s (default: until --end)"
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--for", dest="seconds", type=_time, metavar="TIME", help=limit)
+    begin.add_argument("--end", action="store_true", help="take the devices back; without --as from everybody")
+    add(
+        "--gpu", action="append", metavar="GPU", help="only this one, by number or UUID; may be repeated (default: all)"
+    )
+    add("--as", dest="holder", metavar="NAME", help="who asks; the same name replaces what it asked for before")
+    add("--because", metavar="TEXT", help="what clients are told that are refused meanwhile")
+    parser.set_defaults(run=residency.give_way, refuse=parser.error)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {FORMS}") from None
+
+
+def _time(text: str) -> float:
+    seconds = _duration(text)
+    if seconds > 0:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is not more than 0")
 
 
 def _seconds(text: str) -> float:
@@ -165,6 +209,9 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Define]]] = MappingProxyType(
         "ps": ("list the models of a running service", _define_ps),
         "load": ("load a model and wait until it is ready", _define_load),
         "unload": ("unload a model, or all", _define_unload),
+        "pin": ("keep a model loaded once it is", _define_pin),
+        "unpin": ("let a model be evicted and unloaded again", _define_unpin),
+        "yield": ("leave the GPU to other programs for a while", _define_yield),
         "logs": ("show the log of the service or of a model", _define_logs),
         "explain": ("say what a request for a model would stop and wait for", _define_explain),
         "story": ("show what happened to a model and why", _define_story),

@@ -4,7 +4,7 @@ import http.client
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,8 +65,22 @@ class Service:
         with self.open("POST", path, timeout_seconds=timeout_seconds) as response:
             response.read()
 
+    def order(
+        self, method: str, path: str, body: Mapping[str, Any], *, timeout_seconds: float | None = _ANSWER_SECONDS
+    ) -> Any:
+        """The JSON answer to a request with a JSON body; an empty one is not sent.
+
+        Raises:
+            ClientError: no answer (in time), a refusal, or no JSON.
+        """
+        text = json.dumps(body).encode() if body else None
+        with self.open(method, path, timeout_seconds=timeout_seconds, body=text) as response:
+            return _decoded(response.read(), self.url)
+
     @contextmanager
-    def open(self, method: str, path: str, *, timeout_seconds: float | None) -> Iterator[http.client.HTTPResponse]:
+    def open(
+        self, method: str, path: str, *, timeout_seconds: float | None, body: bytes | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
         """An answer that is not read yet; the connection is closed at the end.
 
         Raises:
@@ -74,7 +88,7 @@ class Service:
         """
         connection, prefix = self._connection()
         try:
-            response = self._answer(connection, method, prefix + path, timeout_seconds)
+            response = self._answer(connection, (method, prefix + path, body), timeout_seconds)
             try:
                 yield response
             except (http.client.IncompleteRead, ConnectionResetError):
@@ -85,12 +99,16 @@ class Service:
             connection.close()
 
     def _answer(
-        self, connection: http.client.HTTPConnection, method: str, path: str, timeout_seconds: float | None
+        self,
+        connection: http.client.HTTPConnection,
+        request: tuple[str, str, bytes | None],
+        timeout_seconds: float | None,
     ) -> http.client.HTTPResponse:
+        method, path, body = request
         try:
             connection.connect()
             connection.sock.settimeout(timeout_seconds)
-            connection.request(method, path, headers=self._headers())
+            connection.request(method, path, body, self._headers(body))
             response = connection.getresponse()
         except TimeoutError:
             raise ClientError(f"no answer from {self.url} in time") from None
@@ -113,8 +131,10 @@ class Service:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         return kind(host, port, timeout=_CONNECT_SECONDS), parts.path.rstrip("/")
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, body: bytes | None) -> dict[str, str]:
         headers = {"Accept": "application/json, */*", "User-Agent": "llama-swap-cli"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         if self.key:
             if not (self.key.isascii() and self.key.isprintable()):
                 raise ClientError(f"the key in {KEY_VARIABLE} has characters that cannot be sent")

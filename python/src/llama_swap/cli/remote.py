@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llama_swap.cli.client import ClientError, Service, path_of
+from llama_swap.cli.memory import account_lines, claims, footer
 from llama_swap.cli.text import duration, printable, table
 
 _CHUNK_BYTES: Final = 64 * 1024
@@ -19,29 +20,44 @@ _OUTCOMES: Final = {
     "refused": "a request for {model} is refused",
     "peer": "{model} is served by a peer",
 }
-_PS_TITLES: Final = ("MODEL", "STATE", "FOR", "IN SERVICE", "WAITING", "UNLOADS IN", "PORT", "PID", "REASON")
+_PS_TITLES: Final = (
+    *("MODEL", "STATE", "FOR", "IN SERVICE", "WAITING", "UNLOADS IN", "PINNED", "MEMORY", "PORT", "PID", "REASON"),
+)
 
 
 def ps(arguments: argparse.Namespace) -> int:
-    """List the models with what they do."""
+    """List the models with what they do, and the memory that they share."""
     service = Service.at(arguments.url)
+    status: Mapping[str, Any] = {}
     try:
-        models = service.get("/api/status")["models"]
+        status = service.get("/api/status")
+        models = status["models"]
     except ClientError as error:
         if error.status != http.client.NOT_FOUND:
             raise
         # The original llama-swap, or one before this route: it knows only what runs.
         models = [{**row, "id": row["model"]} for row in service.get("/running")["running"]]
     sys.stdout.write(table(_PS_TITLES, [_ps_row(model) for model in models]) if models else "no models\n")
+    for line in footer(status):
+        _say(line)
     return 0
 
 
 def load(arguments: argparse.Namespace) -> int:
     """Load a model; done when it is ready."""
     began = time.monotonic()
-    Service.at(arguments.url).post(path_of("api", "models", "load", arguments.model), timeout_seconds=arguments.wait)
-    _say(f"{arguments.model} is ready ({time.monotonic() - began:.1f} s)")
+    body = {} if arguments.keep_alive is None else {"keep_alive": arguments.keep_alive}
+    path = path_of("api", "models", "load", arguments.model)
+    answer = Service.at(arguments.url).order("POST", path, body, timeout_seconds=arguments.wait)
+    _say(f"{arguments.model} is ready ({time.monotonic() - began:.1f} s){_stay(answer.get('keep_alive_seconds'))}")
     return 0
+
+
+def _stay(seconds: float | None) -> str:
+    """What came of ``--keep-alive``: the service may allow less than was asked for."""
+    if seconds is None:
+        return ""
+    return "; it stays until it has to leave" if seconds < 0 else f"; it stays for {duration(seconds)} when idle"
 
 
 def unload(arguments: argparse.Namespace) -> int:
@@ -94,6 +110,8 @@ def _explained(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"  stops {victim['model']}: {victim['because']}"
     if answer["waits_for"]:
         yield f"  waits for: {answer['waits_for']} (position {answer['position']})"
+    if account := answer.get("memory"):
+        yield from account_lines(account)
     if rule := answer["rule"]:
         cost = f", cost {rule['cost']}" if rule["cost"] is not None else ""
         yield f"  by the rule of {rule['kind']} {rule['name'] or '(none: it runs alone)'}: {rule['text']}{cost}"
@@ -114,6 +132,8 @@ def _ps_row(model: Mapping[str, Any]) -> tuple[str, ...]:
         _count(model.get("in_service")),
         _count(model.get("waiting")),
         duration(model.get("unload_in_seconds")),
+        "yes" if model.get("pinned") else "",
+        claims(model),
         _count(model.get("port")),
         _count(model.get("pid")),
         str(reason).partition("\n")[0],

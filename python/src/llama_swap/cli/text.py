@@ -1,4 +1,4 @@
-"""Text for a terminal: aligned tables, durations, and nothing that could steer the terminal."""
+"""Text for a terminal: aligned tables, durations, sizes, and nothing that could steer the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from typing import Final
 _GAP: Final = "  "
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+_MIB: Final = 1024**2
+_GIB: Final = 1024**3
 
 
 def printable(text: str) -> str:
@@ -37,3 +39,10 @@ def duration(seconds: float | None) -> str:
     if whole < _HOUR:
         return f"{whole // _MINUTE}m {whole % _MINUTE}s"
     return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE}m"
+
+
+def size(count: int | None) -> str:
+    """Bytes in the unit that a GPU is spoken of: ``17.2 GiB``, ``512 MiB``; empty for None."""
+    if count is None:
+        return ""
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB else f"{count / _MIB:.0f} MiB" if count else "0"

@@ -1,0 +1,70 @@
+"""What memory has to do with it, in words: the pools below ``ps``, the sum below ``explain``."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from llama_swap.cli.text import duration, size, table
+
+_POOL_TITLES: Final = ("MEMORY", "TOTAL", "FREE", "MODELS", "OTHERS", "AVAILABLE")
+_SOURCES: Final = {
+    "learned": "learned while it ran",
+    "declared": "declared in the configuration",
+    "asked": "asked of llama.cpp",
+    "estimated": "estimated from its file",
+}
+
+
+def claims(model: Mapping[str, Any]) -> str:
+    """What a model holds or may still take: ``GPU 0 18.0 GiB, host 1.0 GiB``."""
+    return ", ".join(
+        f"{claim['label']} {size(claim['bytes'])}" for claim in model.get("memory") or () if claim["bytes"]
+    )
+
+
+def footer(status: Mapping[str, Any]) -> Iterator[str]:
+    """Lines for below the table of models: the pools, who yields, and what is wrong with the figures."""
+    memory = status.get("memory") or {}
+    if pools := memory.get("pools"):
+        yield ""
+        yield from table(_POOL_TITLES, [_pool_row(pool) for pool in pools]).splitlines()
+    notes = [*yield_lines(status.get("yields", ()))]
+    if memory.get("problem"):
+        notes.append(f"memory: {memory['problem']}")
+    if router := status.get("router"):
+        notes.append(f"router: {router}")
+    if notes:
+        yield ""
+        yield from notes
+
+
+def _pool_row(pool: Mapping[str, Any]) -> tuple[str, ...]:
+    sizes = ("total_bytes", "free_bytes", "promised_bytes", "foreign_bytes", "available_bytes")
+    return (str(pool["label"]), *(size(pool[key]) for key in sizes))
+
+
+def yield_lines(yields: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Who has which devices, for how long and why."""
+    for held in yields:
+        devices = ", ".join(device["label"] for device in held["devices"]) or "all devices"
+        left = held["seconds_left"]
+        until = f"for {duration(left)} more" if left is not None else "until it ends"
+        yield f"yielded to {held['holder']}: {devices}, {until}" + (f": {held['because']}" if held["because"] else "")
+
+
+def account_lines(account: Mapping[str, Any]) -> Iterator[str]:
+    """The sum behind a decision by memory."""
+    need = account["need"]
+    if source := _SOURCES.get(need["source"]):
+        parts = [(need["device_bytes"], "of devices"), (need["host_bytes"], "of the machine")]
+        needs = " and ".join(f"{size(count)} {whose}" for count, whose in parts if count) or "no memory"
+        yield f"  needs {needs} ({source})"
+    else:
+        yield "  nobody knows what it needs: it runs alone the first time"
+    if need["parts"]:
+        yield "    " + ", ".join(f"{part['what']} {size(part['bytes'])}" for part in need["parts"])
+    if account["devices"]:
+        yield f"  goes to {' and '.join(device['label'] for device in account['devices'])}"
+    for line in account["lines"]:
+        yield f"  {line}"
+    if not account["fits"]:
+        yield "  does not fit, whoever leaves"

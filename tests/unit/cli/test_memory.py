@@ -1,0 +1,108 @@
+"""Memory in words."""
+
+import pytest
+
+from llama_swap.cli import main
+from llama_swap.cli.memory import account_lines, claims, footer
+
+GIB = 1024**3
+POOL = {"label": "GPU 0 (RTX 3090)", "total_bytes": 24 * GIB, "free_bytes": 5 * GIB, "promised_bytes": 18 * GIB}
+POOLS = [
+    {**POOL, "foreign_bytes": 512 * 1024**2, "available_bytes": 4.5 * GIB},
+    {**POOL, "label": "memory of the machine", "foreign_bytes": None, "available_bytes": 0},
+]
+NEED = {"source": "learned", "device_bytes": 18 * GIB, "host_bytes": GIB, "parts": [], "load_seconds": 4.0}
+ACCOUNT = {"need": NEED, "devices": [{"pool": "GPU-a", "label": "GPU 0"}], "lines": ["GPU 0: 24.0 GiB"], "fits": True}
+
+
+def test_claims_of_a_model():
+    """Pool by pool; where nothing is held there is nothing to say."""
+    memory = [
+        {"label": "GPU 0", "bytes": 18 * GIB},
+        {"label": "host", "bytes": 700 * 1024**2},
+        {"label": "GPU 1", "bytes": 0},
+    ]
+    assert claims({"memory": memory}) == "GPU 0 18.0 GiB, host 700 MiB"
+    assert claims({"memory": []}) == claims({}) == ""
+
+
+def test_footer():
+    """The pools as a table, then who yields, what is wrong with the figures, and what decides."""
+    held = [
+        {"holder": "gamemode", "devices": [], "seconds_left": None, "because": "a game"},
+        {"holder": "cron", "devices": [{"label": "GPU 1"}], "seconds_left": 90.0, "because": ""},
+    ]
+    status = {"memory": {"pools": POOLS, "problem": "old"}, "yields": held, "router": "fit"}
+    assert list(footer(status)) == [
+        "",
+        "MEMORY                 TOTAL     FREE     MODELS    OTHERS   AVAILABLE",
+        "GPU 0 (RTX 3090)       24.0 GiB  5.0 GiB  18.0 GiB  512 MiB  4.5 GiB",
+        "memory of the machine  24.0 GiB  5.0 GiB  18.0 GiB           0",
+        "",
+        "yielded to gamemode: all devices, until it ends: a game",
+        "yielded to cron: GPU 1, for 1m 30s more",
+        "memory: old",
+        "router: fit",
+    ]
+
+
+def test_footer_of_a_service_that_knows_nothing_of_memory():
+    """The original llama-swap, or one from before."""
+    assert list(footer({})) == []
+    assert list(footer({"memory": {"pools": [], "problem": ""}, "yields": [], "router": "group"})) == [
+        "",
+        "router: group",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({}, "  needs 18.0 GiB of devices and 1.0 GiB of the machine (learned while it ran)"),
+        ({"device_bytes": 0, "source": "asked"}, "  needs 1.0 GiB of the machine (asked of llama.cpp)"),
+        (
+            {"device_bytes": 0, "host_bytes": 0, "source": "declared"},
+            "  needs no memory (declared in the configuration)",
+        ),
+        ({"source": "unknown"}, "  nobody knows what it needs: it runs alone the first time"),
+    ],
+)
+def test_need(changes, first):
+    """How much, of what, and how that is known."""
+    assert next(account_lines({**ACCOUNT, "need": {**NEED, **changes}})) == first
+
+
+def test_account():
+    """The parts of the need, where it goes, the sums; and that it cannot."""
+    parts = [{"what": "weights", "bytes": 17 * GIB}, {"what": "KV cache (32768 cells)", "bytes": GIB}]
+    account = {**ACCOUNT, "need": {**NEED, "parts": parts}, "fits": False}
+    assert list(account_lines(account))[1:] == [
+        "    weights 17.0 GiB, KV cache (32768 cells) 1.0 GiB",
+        "  goes to GPU 0",
+        "  GPU 0: 24.0 GiB",
+        "  does not fit, whoever leaves",
+    ]
+
+
+def test_explain_shows_the_account(service, capsys):
+    """Below the outcome and the victims."""
+    answer = {"selector": None, "model": "a", "outcome": "starts", "would_stop": [], "waits_for": "", "rule": None}
+    service.answer("GET /api/explain/a", {**answer, "refusal": None, "memory": ACCOUNT})
+    assert main(["explain", "a"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["a starts at once", *account_lines(ACCOUNT)]
+
+
+def test_ps_shows_it_all(service, capsys):
+    """Columns for what a model holds and whether it is pinned, and the footer."""
+    row = {"id": "m", "state": "ready", "pinned": True, "memory": [{"label": "GPU 0", "bytes": 18 * GIB}]}
+    service.answer("GET /api/status", {"models": [row], "memory": {"pools": POOLS[:1]}, "router": "fit"})
+    assert main(["ps"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "MODEL  STATE  PINNED  MEMORY",
+        "m      ready  yes     GPU 0 18.0 GiB",
+        "",
+        "MEMORY            TOTAL     FREE     MODELS    OTHERS   AVAILABLE",
+        "GPU 0 (RTX 3090)  24.0 GiB  5.0 GiB  18.0 GiB  512 MiB  4.5 GiB",
+        "",
+        "router: fit",
+    ]
