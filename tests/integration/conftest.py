@@ -57,7 +57,13 @@ class Service:
                 [str(part) for part in command],
                 stdout=out,
                 stderr=out,
-                env={**os.environ, "FAKE_JOURNAL": str(self.journal_path), **(env or {})},
+                # What the service learns of models goes into the test's folder, not into somebody's home.
+                env={
+                    **os.environ,
+                    "FAKE_JOURNAL": str(self.journal_path),
+                    "XDG_STATE_HOME": str(self.directory / "state"),
+                    **(env or {}),
+                },
                 start_new_session=True,
             )
         self.wait_until(lambda: self.process.poll() is not None or self._answers())

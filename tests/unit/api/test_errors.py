@@ -2,7 +2,10 @@
 
 import json
 
+import openai
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from llama_swap.api.errors import TABLE, error_response
 from llama_swap.errors import Reason, RequestError
@@ -62,3 +65,50 @@ def test_unauthorized_asks_for_basic():
     """A browser shows its password dialog."""
     response = error_response(RequestError(Reason.UNAUTHORIZED, "no key"))
     assert response.headers["WWW-Authenticate"] == 'Basic realm="llama-swap"'
+
+
+@pytest.fixture
+async def ask(monkeypatch):
+    """Makes the OpenAI SDK meet an error; returns how often it asked, and what it raised in the end."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
+    asked, told = [], []
+
+    async def handler(_request):
+        asked.append(told[-1])
+        return error_response(told[-1])
+
+    application = web.Application()
+    application.router.add_post("/v1/chat/completions", handler)
+    async with TestServer(application) as server:
+
+        async def meet(reason, **more):
+            told.append(RequestError(reason, "no room: needs 30 GiB of 24 GiB", **more))
+            async with openai.AsyncOpenAI(base_url=str(server.make_url("/v1")), api_key="k", max_retries=2) as client:
+                with pytest.raises(openai.APIStatusError) as caught:
+                    await client.chat.completions.create(model="m", messages=[])
+            return len(asked), caught.value
+
+        yield meet
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "retry_after"),
+    [
+        (Reason.DOES_NOT_FIT, 507, None),
+        (Reason.OUT_OF_MEMORY, 507, None),
+        (Reason.PINNED, 409, None),
+        (Reason.YIELDED, 503, 60.0),
+    ],
+)
+async def test_sdk_does_not_repeat_what_memory_forbids(ask, reason, status, retry_after):
+    """It would load other models out and in again for nothing; its user sees the sum at once."""
+    attempts, error = await ask(reason, retry_after_seconds=retry_after)
+    assert (attempts, error.status_code) == (1, status)
+    assert "30 GiB of 24 GiB" in str(error)
+    assert error.response.headers.get("Retry-After") == (retry_after and "60")
+
+
+async def test_sdk_repeats_other_errors(ask):
+    """Or the test above would prove nothing."""
+    attempts, _ = await ask(Reason.UPSTREAM_FAILED)
+    assert attempts == 3
