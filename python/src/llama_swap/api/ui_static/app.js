@@ -38,11 +38,11 @@ let failedAction = "";
 let failedPoll = "";
 const showProblem = () => show("problem", [failedPoll, failedAction].filter(Boolean).join("\n"));
 
-async function act(what, path) {
+async function act(what, path, options = {}) {
   failedAction = "";
   showProblem();
   try {
-    const answer = request(path, { method: "POST" });
+    const answer = request(path, { method: "POST", ...options });
     poll();
     await answer;
   } catch (error) {
@@ -62,6 +62,9 @@ function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+const GIB = 1024 ** 3;
+const size = (bytes) => (bytes >= GIB ? `${(bytes / GIB).toFixed(1)} GiB` : `${Math.round(bytes / 1024 ** 2)} MiB`);
+
 function cell(row, classes = "", label = "") {
   const element = row.insertCell();
   element.className = classes;
@@ -76,6 +79,13 @@ function part(parent, kind, classes) {
   return element;
 }
 
+function button(parent, click) {
+  const element = part(parent, "button", "");
+  element.type = "button";
+  element.addEventListener("click", click);
+  return element;
+}
+
 function makeRow(id) {
   const row = document.createElement("tr");
   const first = cell(row);
@@ -86,11 +96,12 @@ function makeRow(id) {
   view.service = cell(row, "number", "In service");
   view.waiting = cell(row, "number", "Waiting");
   view.unload = cell(row, "", "Unloads in");
+  view.memory = cell(row, "", "Memory");
   view.port = cell(row, "", "Port");
   view.pid = cell(row, "", "PID");
-  view.button = part(cell(row), "button", "");
-  view.button.type = "button";
-  view.button.addEventListener("click", () => act(`${view.action} ${id}`, modelPath(view.action, id)));
+  const last = cell(row);
+  view.pin = button(last, () => act(`${view.pinAction} ${id}`, modelPath(view.pinAction, id)));
+  view.button = button(last, () => act(`${view.action} ${id}`, modelPath(view.action, id)));
   return view;
 }
 
@@ -110,6 +121,12 @@ function fillRow(view, model) {
   set(view.service, model.in_service || "");
   set(view.waiting, model.waiting || "");
   set(view.unload, model.state === "ready" ? duration(model.unload_in_seconds) : "");
+  const claims = (model.memory || []).filter((claim) => claim.bytes);
+  set(view.memory, claims.map((claim) => `${claim.label} ${size(claim.bytes)}`).join(", "));
+  view.pinAction = model.pinned ? "unpin" : "pin";
+  set(view.pin, model.pinned ? "Unpin" : "Pin");
+  view.pin.setAttribute("aria-label", `${view.pin.textContent} ${model.id}`);
+  view.pin.hidden = !["starting", "ready", "draining"].includes(model.state);
   set(view.port, model.port);
   set(view.pid, model.pid);
   view.action = ["starting", "ready", "draining"].includes(model.state) ? "unload" : "load";
@@ -147,6 +164,56 @@ function fillSummary() {
   set(byId("summary"), words.join(" · "));
 }
 
+// -- memory ------------------------------------------------------------------
+
+function poolText(pool) {
+  const parts = [`${size(pool.promised_bytes)} models`];
+  if (pool.foreign_bytes !== null) parts.push(`${size(pool.foreign_bytes)} others`);
+  parts.push(`${size(Math.max(0, pool.available_bytes))} available`);
+  return `${parts.join(" · ")} of ${size(pool.total_bytes)}`;
+}
+
+function fillPool(item, pool) {
+  const [name, meter, text] = item.children;
+  set(name, pool.label);
+  meter.max = pool.total_bytes;
+  meter.value = pool.total_bytes - pool.free_bytes;
+  meter.setAttribute("aria-label", `${pool.label} in use`);
+  set(text, poolText(pool));
+}
+
+function fillMemory(status) {
+  const { pools, problem } = status.memory;
+  const list = byId("pools");
+  while (list.children.length > pools.length) list.lastChild.remove();
+  while (list.children.length < pools.length) {
+    const item = part(list, "li", "pool");
+    for (const kind of ["span", "meter", "span"]) part(item, kind, "");
+  }
+  pools.forEach((pool, index) => fillPool(list.children[index], pool));
+  byId("memory").hidden = pools.length === 0;
+  set(byId("router"), `${status.router === "fit" ? "memory decides" : `${status.router} decides`}${problem ? ` · ${problem}` : ""}`);
+}
+
+let yielded = false;
+
+function fillYields(yields) {
+  yielded = yields.length > 0;
+  const told = yields.map((held) => {
+    const devices = held.devices.map((device) => device.label).join(", ") || "all devices";
+    const left = held.seconds_left === null ? "" : `, for ${duration(held.seconds_left)} more`;
+    return `Yielded to ${held.holder}: ${devices}${left}${held.because ? `: ${held.because}` : ""}`;
+  });
+  show("yields", told.join("\n"));
+  set(byId("yield"), yielded ? "Take devices back" : "Yield devices");
+  byId("yield").hidden = false;
+}
+
+function toggleYield() {
+  if (yielded) act("take devices back", "/api/yield", { method: "DELETE" });
+  else act("yield", "/api/yield", { body: JSON.stringify({ holder: "status page" }) });
+}
+
 function fillMonitors() {
   const select = byId("monitor");
   const wanted = ["/proxy", "/upstream", ...models.map((model) => `/${model.id}`)];
@@ -162,9 +229,12 @@ async function poll() {
   clearTimeout(polling);
   if (document.hidden) return;
   try {
-    models = (await (await request("/api/status")).json()).models;
+    const status = await (await request("/api/status")).json();
+    models = status.models;
     failedPoll = "";
     fillModels();
+    fillMemory(status);
+    fillYields(status.yields);
     fillSummary();
     fillMonitors();
   } catch (error) {
@@ -226,6 +296,7 @@ async function follow() {
 // -- start -------------------------------------------------------------------
 
 byId("unload-all").addEventListener("click", () => act("unload all", "/api/models/unload"));
+byId("yield").addEventListener("click", toggleYield);
 byId("monitor").addEventListener("change", follow);
 byId("follow").addEventListener("change", () => append(""));
 byId("log").addEventListener("scroll", () => {
