@@ -13,7 +13,7 @@ from llama_swap.api.events import EventFeed, Picture
 from llama_swap.config import PortBook, load_config
 from llama_swap.logs import LogHub
 from llama_swap.scheduler import Scheduler
-from llama_swap.scheduler.events import ProcessReady, RequestArrived, RequestGone, UnloadRequested
+from llama_swap.scheduler.events import MemoryMeasured, ProcessReady, RequestArrived, RequestGone, UnloadRequested
 
 
 @dataclass
@@ -330,6 +330,7 @@ def test_rows_of_models(config):
 def test_states_in_llama_swap_s_words(config):
     """From stopped to ready and back, as its page knows them."""
     scheduler = Scheduler(config.scheduler)
+    scheduler.handle(MemoryMeasured(0, ()), now=0)
 
     def state():
         snapshot = scheduler.snapshot(now=0)

@@ -49,6 +49,7 @@ async def test_list(client, supervisor):
         ({"gpu": 0}, "api", {"devices": ("0",)}),
         ({"gpu": "1"}, "api", {"devices": ("1",)}),
         ({"gpu": ["GPU-aaaa", 1]}, "api", {"devices": ("GPU-aaaa", "1")}),
+        ({"gpu": "GPU-a"}, "api", {"devices": ("GPU-a",)}),
         ({"gpu": []}, "api", {}),
     ],
 )
@@ -85,6 +86,7 @@ async def test_begin_answers_what_it_means(client, supervisor):
         ({"for": True}, "for"),
         ({"gpu": 2}, "there are 0 (GPU 0 (RTX 3090), GPU-aaaa), 1 ("),
         ({"gpu": [0, "GPU-zzzz"]}, "GPU-zzzz"),
+        ({"gpu": "G"}, "none of the devices"),
         ({"gpu": "host"}, "none of the devices"),
         ({"holder": ""}, "holder"),
         ({"holder": "auto:GPU-aaaa"}, "auto:"),

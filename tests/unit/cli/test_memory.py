@@ -1,7 +1,5 @@
 """Memory in words."""
 
-import pytest
-
 from llama_swap.cli import main
 from llama_swap.cli.memory import account_lines, claims, footer
 
@@ -12,7 +10,12 @@ POOLS = [
     {**POOL, "label": "memory of the machine", "foreign_bytes": None, "available_bytes": 0},
 ]
 NEED = {"source": "learned", "device_bytes": 18 * GIB, "host_bytes": GIB, "parts": [], "load_seconds": 4.0}
-ACCOUNT = {"need": NEED, "devices": [{"pool": "GPU-a", "label": "GPU 0"}], "lines": ["GPU 0: 24.0 GiB"], "fits": True}
+ACCOUNT = {
+    "need": NEED,
+    "devices": [{"pool": "GPU-a", "label": "GPU 0"}],
+    "lines": ["needs 18 GiB", "GPU 0: 24 GiB"],
+    "fits": True,
+}
 
 
 def test_claims_of_a_model():
@@ -55,33 +58,20 @@ def test_footer_of_a_service_that_knows_nothing_of_memory():
     ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "first"),
-    [
-        ({}, "  needs 18.0 GiB of devices and 1.0 GiB of the machine (learned while it ran)"),
-        ({"device_bytes": 0, "source": "asked"}, "  needs 1.0 GiB of the machine (asked of llama.cpp)"),
-        (
-            {"device_bytes": 0, "host_bytes": 0, "source": "declared"},
-            "  needs no memory (declared in the configuration)",
-        ),
-        ({"source": "unknown"}, "  nobody knows what it needs: it runs alone the first time"),
-    ],
-)
-def test_need(changes, first):
-    """How much, of what, and how that is known."""
-    assert next(account_lines({**ACCOUNT, "need": {**NEED, **changes}})) == first
-
-
 def test_account():
-    """The parts of the need, where it goes, the sums; and that it cannot."""
-    parts = [{"what": "weights", "bytes": 17 * GIB}, {"what": "KV cache (32768 cells)", "bytes": GIB}]
-    account = {**ACCOUNT, "need": {**NEED, "parts": parts}, "fits": False}
-    assert list(account_lines(account))[1:] == [
-        "    weights 17.0 GiB, KV cache (32768 cells) 1.0 GiB",
+    """The sums in the service's words, where it goes, and how long it takes."""
+    assert list(account_lines(ACCOUNT)) == [
+        "  needs 18 GiB",
+        "  GPU 0: 24 GiB",
         "  goes to GPU 0",
-        "  GPU 0: 24.0 GiB",
-        "  does not fit, whoever leaves",
+        "  took 4.0 s to load lately",
     ]
+
+
+def test_account_of_what_nobody_knows():
+    """A model that never ran and whose file says nothing."""
+    account = {"need": {"source": "unknown", "load_seconds": None}, "devices": [], "lines": []}
+    assert list(account_lines(account)) == ["  nobody knows what it needs: it runs alone the first time"]
 
 
 def test_explain_shows_the_account(service, capsys):

@@ -10,7 +10,7 @@ from llama_swap.api.orders import read_order
 from llama_swap.api.site import Site, site_of
 from llama_swap.durations import FORMS, parse_duration
 from llama_swap.errors import Reason, RequestError
-from llama_swap.scheduler.snapshot import Snapshot
+from llama_swap.scheduler.snapshot import PoolView, Snapshot
 from llama_swap.scheduler.state import Phase
 
 _HOLDER = "api"
@@ -106,10 +106,15 @@ def _devices(asked: int | str | list[int | str] | None, snapshot: Snapshot) -> t
     names = () if asked is None else tuple(map(str, asked if isinstance(asked, list) else [asked]))
     known = [view for view in snapshot.pools if view.index is not None]
     for name in names:
-        if known and all(name not in (view.pool, str(view.index)) for view in known):
+        if known and not any(_means(name, view) for view in known):
             rule = "there are " + ", ".join(f"{view.index} ({view.label}, {view.pool})" for view in known)
             raise RequestError(Reason.INVALID_REQUEST, f'gpu: "{name[:_LONGEST_TEXT]}" is none of the devices: {rule}')
     return names
+
+
+def _means(name: str, view: PoolView) -> bool:
+    """Whether a device is called so: by its number, its UUID, or the beginning of that."""
+    return name in {view.pool, str(view.index)} or ("-" in name and view.pool.startswith(name))
 
 
 def routes() -> list[web.RouteDef]:

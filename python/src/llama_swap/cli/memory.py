@@ -6,12 +6,6 @@ from typing import Any, Final
 from llama_swap.cli.text import duration, size, table
 
 _POOL_TITLES: Final = ("MEMORY", "TOTAL", "FREE", "MODELS", "OTHERS", "AVAILABLE")
-_SOURCES: Final = {
-    "learned": "learned while it ran",
-    "declared": "declared in the configuration",
-    "asked": "asked of llama.cpp",
-    "estimated": "estimated from its file",
-}
 
 
 def claims(model: Mapping[str, Any]) -> str:
@@ -52,19 +46,13 @@ def yield_lines(yields: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def account_lines(account: Mapping[str, Any]) -> Iterator[str]:
-    """The sum behind a decision by memory."""
+    """The sum behind a decision by memory: the need, each pool, and where it goes."""
     need = account["need"]
-    if source := _SOURCES.get(need["source"]):
-        parts = [(need["device_bytes"], "of devices"), (need["host_bytes"], "of the machine")]
-        needs = " and ".join(f"{size(count)} {whose}" for count, whose in parts if count) or "no memory"
-        yield f"  needs {needs} ({source})"
-    else:
+    if need["source"] == "unknown":
         yield "  nobody knows what it needs: it runs alone the first time"
-    if need["parts"]:
-        yield "    " + ", ".join(f"{part['what']} {size(part['bytes'])}" for part in need["parts"])
-    if account["devices"]:
-        yield f"  goes to {' and '.join(device['label'] for device in account['devices'])}"
     for line in account["lines"]:
         yield f"  {line}"
-    if not account["fits"]:
-        yield "  does not fit, whoever leaves"
+    if account["devices"]:
+        yield f"  goes to {' and '.join(device['label'] for device in account['devices'])}"
+    if need["load_seconds"]:
+        yield f"  took {need['load_seconds']:.1f} s to load lately"
