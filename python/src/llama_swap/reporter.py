@@ -45,6 +45,9 @@ class Reporter:
     def decided(self, command: commands.Decision) -> None:
         """One line per decision; granting is the every-day case and only worth a debug line."""
         self.metrics.observe_decision(command)
+        routine = isinstance(command, commands.GrantLease)
+        if routine and not self._hub.shows_debug:
+            return
         log_decision(
             self._log,
             _ACTIONS[type(command)],
@@ -52,7 +55,7 @@ class Reporter:
             because=command.because,
             instance_id=None if isinstance(command, commands.RejectRequest) else command.instance_id,
             request_id=command.request_id if isinstance(command, _ABOUT_REQUESTS) else None,
-            routine=isinstance(command, commands.GrantLease),
+            routine=routine,
         )
 
     def output(self, model: str, stream: str, line: bytes) -> None:  # noqa: ARG002 - both streams share one log

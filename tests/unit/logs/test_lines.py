@@ -1,8 +1,8 @@
 """The line of a request and the line of a decision, as people and as machines read them."""
 
-import dataclasses
 import json
 
+import msgspec
 import pytest
 import structlog
 
@@ -13,7 +13,6 @@ from llama_swap.logs import (
     LogSettings,
     RequestRecord,
     log_decision,
-    log_request,
     set_up_logging,
 )
 
@@ -48,14 +47,14 @@ def log(printed):
 def test_a_request_in_words(log):
     """Address, request line, status, bytes and user agent stand in llama-swap's order."""
     it = log()
-    log_request(it.logger, LIST_MODELS)
+    it.hub.log_request(LIST_MODELS)
     assert it.human().endswith('Request 127.0.0.1 "GET /v1/models HTTP/1.1" 200 57 "agent/1.0" total=2ms')
 
 
 def test_a_request_to_a_model_in_words(log):
     """With a model the line says where the time went."""
     it = log()
-    log_request(it.logger, CHAT)
+    it.hub.log_request(CHAT)
     assert it.human().endswith(
         '200 4096 "openai" total=2450ms model=org/m requested=alias queue=12ms load=2001ms first=2310ms'
     )
@@ -64,7 +63,7 @@ def test_a_request_to_a_model_in_words(log):
 def test_a_request_as_fields(log):
     """Machines get numbers."""
     it = log()
-    log_request(it.logger, CHAT)
+    it.hub.log_request(CHAT)
     assert it.fields() == {
         "level": "info",
         "event": "request",
@@ -88,8 +87,8 @@ def test_a_request_as_fields(log):
 def test_a_request_that_never_started_has_no_such_times(log):
     """Times that never came are left out, and the outcome is named."""
     it = log()
-    record = dataclasses.replace(CHAT, status=499, outcome="client_gone", load_ms=None, first_byte_ms=None)
-    log_request(it.logger, record)
+    record = msgspec.structs.replace(CHAT, status=499, outcome="client_gone", load_ms=None, first_byte_ms=None)
+    it.hub.log_request(record)
     assert it.human().endswith("queue=12ms outcome=client_gone")
     assert not {"load_ms", "first_byte_ms"} & set(it.fields())
 
@@ -98,7 +97,7 @@ def test_a_client_cannot_forge_a_line(log):
     """Newlines, escapes and quotes in anything a client sent stay inside their field."""
     it = log()
     evil = "x\nRequest 10.0.0.1\x1b[2J"
-    log_request(it.logger, dataclasses.replace(CHAT, user_agent=evil + '" 200', path="/" + evil, requested=evil))
+    it.hub.log_request(msgspec.structs.replace(CHAT, user_agent=evil + '" 200', path="/" + evil, requested=evil))
     assert len(it.hub.history(PROXY).splitlines()) == 1
     assert "\x1b" not in it.human()
     assert '\\nRequest 10.0.0.1\\x1b[2J\\" 200"' in it.human()
@@ -107,14 +106,14 @@ def test_a_client_cannot_forge_a_line(log):
 def test_the_query_string_is_not_logged(log):
     """A key that somebody put into the address does not reach the log, in any format."""
     it = log()
-    log_request(it.logger, dataclasses.replace(LIST_MODELS, path="/v1/models?api_key=secret"))
+    it.hub.log_request(msgspec.structs.replace(LIST_MODELS, path="/v1/models?api_key=secret"))
     assert "secret" not in it.human() + json.dumps(it.fields())
 
 
 def test_giant_fields_are_cut(log):
     """A client cannot fill the log with one header."""
     it = log()
-    log_request(it.logger, dataclasses.replace(LIST_MODELS, path="/" + "p" * 9999, user_agent="u" * 9999))
+    it.hub.log_request(msgspec.structs.replace(LIST_MODELS, path="/" + "p" * 9999, user_agent="u" * 9999))
     assert len(it.human()) < 1500
     assert len(json.dumps(it.fields())) < 2000
 
@@ -134,7 +133,7 @@ def test_giant_fields_are_cut(log):
 def test_levels_of_requests(log, path, status, level, shown):
     """Failures of the server are warnings, probes that went well are only shown for debugging."""
     it = log(level)
-    log_request(it.logger, dataclasses.replace(LIST_MODELS, path=path, status=status))
+    it.hub.log_request(msgspec.structs.replace(LIST_MODELS, path=path, status=status))
     assert bool(it.hub.history(PROXY)) == shown
 
 

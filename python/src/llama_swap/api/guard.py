@@ -14,11 +14,11 @@ from llama_swap.api.cancellation import CANCELLED, accept_cancellation
 from llama_swap.api.errors import error_response
 from llama_swap.api.openai import QUERY_ROUTES
 from llama_swap.api.relay import raw_target
-from llama_swap.api.site import SITE, Site
+from llama_swap.api.site import SITE, Site, site_of
 from llama_swap.api.terms import caller_terms
 from llama_swap.api.visit import VISIT, Visit, visit_of
 from llama_swap.errors import Reason, RequestError
-from llama_swap.logs import RequestRecord, log_request
+from llama_swap.logs import RequestRecord
 from llama_swap.proxy.exchange import Outcome
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -142,8 +142,9 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
     exchange, lease = visit.exchange, visit.lease
     first, outcome = exchange.first_byte_at, _outcome(visit, status)
     total_seconds = time.monotonic() - visit.started_at
+    site = site_of(request)
     if visit.requested:
-        request.app[SITE].observation.metrics.observe_request(
+        site.observation.metrics.observe_request(
             visit.model,
             outcome.partition(":")[0],
             seconds=total_seconds,
@@ -166,7 +167,7 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
         first_byte_ms=(first - visit.started_at) * 1000 if first else None,
         outcome=outcome,
     )
-    log_request(structlog.get_logger("request"), record)
+    site.hub.log_request(record)
 
 
 def _outcome(visit: Visit, status: int) -> str:

@@ -1,8 +1,9 @@
 """What the service and its models write: kept for readers, followed live, and printed on stdout."""
 
+from llama_swap.logs.formats import LogFormat
 from llama_swap.logs.hub import COMBINED, HISTORY_BYTES, PROXY, UPSTREAM, LogHub, StdoutChoice
-from llama_swap.logs.lines import RequestRecord, log_decision, log_request
-from llama_swap.logs.pipeline import LogFormat, LogSettings, set_up_logging
+from llama_swap.logs.lines import RequestRecord, log_decision
+from llama_swap.logs.pipeline import LogSettings, set_up_logging
 
 __all__ = [
     "COMBINED",
@@ -15,6 +16,5 @@ __all__ = [
     "RequestRecord",
     "StdoutChoice",
     "log_decision",
-    "log_request",
     "set_up_logging",
 ]

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from llama_swap.broadcast import PENDING_BYTES, Broadcast, Listener, Sink
+from llama_swap.logs.lines import RequestRecord
 
 COMBINED: Final = ""
 PROXY: Final = "proxy"
@@ -70,6 +71,9 @@ class LogHub:
         to_stdout: which lines are printed and kept in the combined log.
         history_bytes: what each monitor keeps.
         pending_bytes: what may wait for one live reader.
+
+    Attributes:
+        shows_debug: lines for debugging are written; spares whoever has many to make what nobody would see.
     """
 
     def __init__(
@@ -86,6 +90,8 @@ class LogHub:
         self._closed = False
         self._to_stdout = to_stdout
         self._echo: Callable[[str, bytes], None] | None = None
+        self._request_log: Callable[[RequestRecord], None] | None = None
+        self.shows_debug = False
 
     @property
     def to_stdout(self) -> StdoutChoice:
@@ -101,6 +107,15 @@ class LogHub:
         """
         self._to_stdout = choice
         self._echo = echo
+
+    def write_requests(self, write: Callable[[RequestRecord], None]) -> None:
+        """Choose what writes the lines of finished requests from now on."""
+        self._request_log = write
+
+    def log_request(self, record: RequestRecord) -> None:
+        """Write the line of a finished request."""
+        if self._request_log is not None:
+            self._request_log(record)
 
     def write_proxy(self, line: str) -> None:
         """Record a line of the service itself, in the form people read."""

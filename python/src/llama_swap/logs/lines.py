@@ -1,9 +1,12 @@
 """The two lines that tell what the service did: one for each request, one for each decision of the scheduler."""
 
-from dataclasses import dataclass
+import logging
+from functools import lru_cache
 from typing import Any, Final
 
-from llama_swap.logs.text import quoted
+import msgspec
+
+from llama_swap.logs.text import escaped, quoted
 
 # What probes and the status page ask for over and over; llama-swap leaves most of these out as well.
 QUIET_PATHS: Final = frozenset({"/health", "/wol-health", "/metrics", "/api/performance", "/api/status"})
@@ -12,12 +15,15 @@ _USER_AGENT_LIMIT: Final = 300
 _FIRST_SERVER_ERROR: Final = 500
 _FIRST_CLIENT_ERROR: Final = 400
 
+# Clients send the same few words over and over. What is given to these is short.
+_quoted = lru_cache(maxsize=256)(quoted)
+_word = lru_cache(maxsize=256)(escaped)
+
 HUMAN: Final = "_human"
 """The key under which an event carries its own sentence for people; the other fields are for machines."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct, frozen=True, gc=False):
     """What is said about one request once it is over.
 
     Times are in milliseconds, and None where it never came to that.
@@ -54,34 +60,37 @@ class RequestRecord:
 def request_sentence(record: RequestRecord) -> str:
     """The line of a request as people read it, shaped like llama-swap's."""
     line = f"{record.method} {_without_query(record.path)} HTTP/{record.http}"
-    words = [
-        "Request",
-        record.client,
-        quoted(line, _REQUEST_LINE_LIMIT),
-        str(record.status),
-        str(record.sent_bytes),
-        quoted(record.user_agent, _USER_AGENT_LIMIT),
-        f"total={record.total_ms:.0f}ms",
-    ]
+    # One more than is shown, so that `quoted` sees that something was cut.
+    request = _quoted(line[: _REQUEST_LINE_LIMIT + 1], _REQUEST_LINE_LIMIT)
+    agent = _quoted(record.user_agent[: _USER_AGENT_LIMIT + 1], _USER_AGENT_LIMIT)
+    said = f"Request {record.client} {request} {record.status} {record.sent_bytes} {agent} total={record.total_ms:.0f}ms"
     if record.model is not None:
-        words.append(f"model={record.model}")
-        if record.requested not in (None, record.model):
-            words.append(f"requested={record.requested}")
-        for name, milliseconds in _waits(record):
-            words.append(f"{name}={milliseconds:.0f}ms")
+        said += f" model={_word(record.model)}"
+        if record.requested is not None and record.requested != record.model:
+            said += f" requested={_word(record.requested)}"
+        if record.queue_ms is not None:
+            said += f" queue={record.queue_ms:.0f}ms"
+        if record.load_ms is not None:
+            said += f" load={record.load_ms:.0f}ms"
+        if record.first_byte_ms is not None:
+            said += f" first={record.first_byte_ms:.0f}ms"
     if record.outcome != "ok":
-        words.append(f"outcome={record.outcome}")
-    return " ".join(words)
+        said += f" outcome={record.outcome}"
+    return said
 
 
-def log_request(logger: Any, record: RequestRecord) -> None:
-    """Log a request: a warning if the server is to blame, not shown by default if it is a probe that went well.
+def level_of(record: RequestRecord) -> int:
+    """A warning if the server is to blame, not shown by default if it is a probe that went well."""
+    if record.status >= _FIRST_SERVER_ERROR:
+        return logging.WARNING
+    if record.status < _FIRST_CLIENT_ERROR and _without_query(record.path) in QUIET_PATHS:
+        return logging.DEBUG
+    return logging.INFO
 
-    Args:
-        logger: a structlog logger.
-        record: what happened.
-    """
-    fields: dict[str, Any] = {
+
+def request_fields(record: RequestRecord) -> dict[str, str | int | float]:
+    """The line of a request as machines read it."""
+    fields: dict[str, str | int | float] = {
         "client": record.client,
         "method": record.method,
         "path": _without_query(record.path)[:_REQUEST_LINE_LIMIT],
@@ -95,15 +104,13 @@ def log_request(logger: Any, record: RequestRecord) -> None:
     if record.model is not None:
         fields["model"] = record.model
         fields["requested"] = record.requested or record.model
-        names = {"queue": "queue_ms", "load": "load_ms", "first": "first_byte_ms"}
-        fields |= {names[name]: round(milliseconds, 1) for name, milliseconds in _waits(record)}
-    fields[HUMAN] = request_sentence(record)
-    if record.status >= _FIRST_SERVER_ERROR:
-        logger.warning("request", **fields)
-    elif _without_query(record.path) in QUIET_PATHS and record.status < _FIRST_CLIENT_ERROR:
-        logger.debug("request", **fields)
-    else:
-        logger.info("request", **fields)
+        if record.queue_ms is not None:
+            fields["queue_ms"] = round(record.queue_ms, 1)
+        if record.load_ms is not None:
+            fields["load_ms"] = round(record.load_ms, 1)
+        if record.first_byte_ms is not None:
+            fields["first_byte_ms"] = round(record.first_byte_ms, 1)
+    return fields
 
 
 def log_decision(  # noqa: PLR0913 - one keyword for each field of the line
@@ -139,11 +146,6 @@ def log_decision(  # noqa: PLR0913 - one keyword for each field of the line
     named = f"{model} ({', '.join(about)})" if about else model
     fields[HUMAN] = f"{action.capitalize()} {named}: {because}"
     (logger.debug if routine else logger.info)("decision", **fields)
-
-
-def _waits(record: RequestRecord) -> list[tuple[str, float]]:
-    named = (("queue", record.queue_ms), ("load", record.load_ms), ("first", record.first_byte_ms))
-    return [(name, milliseconds) for name, milliseconds in named if milliseconds is not None]
 
 
 def _without_query(path: str) -> str:

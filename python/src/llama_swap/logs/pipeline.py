@@ -8,14 +8,15 @@ import sys
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 
 import structlog
 
+from llama_swap.logs.formats import LogFormat, painted
 from llama_swap.logs.hub import LogHub, StdoutChoice
 from llama_swap.logs.lines import HUMAN
+from llama_swap.logs.requests import RequestLog
 from llama_swap.logs.stdout import StdoutWriter
 from llama_swap.logs.text import escaped, escaped_lines, logfmt_value
 from llama_swap.logs.timestamps import render_time
@@ -25,19 +26,8 @@ LEVELS: Final = MappingProxyType(
 )
 # The values of fields with these names are never printed, whoever logs them.
 _SECRET_FIELDS: Final = frozenset({"authorization", "x-api-key", "api_key", "api_keys", "cookie", "password", "token"})
-_COLOURS: Final = MappingProxyType({"debug": "\x1b[2m", "warning": "\x1b[33m", "error": "\x1b[31m"})
-_PLAIN: Final = "\x1b[0m"
 
 Fields = MutableMapping[str, Any]
-
-
-class LogFormat(StrEnum):
-    """How lines look on stdout; ``auto`` is human on a terminal and logfmt elsewhere."""
-
-    AUTO = "auto"
-    HUMAN = "human"
-    JSON = "json"
-    LOGFMT = "logfmt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +81,7 @@ class _Renderer:
             return (human, json.dumps(fields, default=str)), {}
         if self.format is LogFormat.LOGFMT:
             return (human, _logfmt(fields)), {}
-        colour = _COLOURS.get(fields["level"]) if self.coloured else None
-        return (human, f"{colour}{human}{_PLAIN}" if colour else human), {}
+        return (human, painted(human, fields["level"]) if self.coloured else human), {}
 
 
 def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | None = None) -> None:
@@ -111,7 +100,7 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
     if form is LogFormat.AUTO:
         form = LogFormat.HUMAN if terminal else LogFormat.LOGFMT
     write = StdoutWriter(stream, _mark(form))
-    renderer = _Renderer(form, coloured=terminal and not os.environ.get("NO_COLOR"))
+    coloured = terminal and not os.environ.get("NO_COLOR")
     output = _Output(hub, write)
     level = LEVELS.get(settings.level.lower(), logging.INFO)
     structlog.configure(
@@ -119,7 +108,7 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             _timestamper(settings.time_format),
-            renderer,
+            _Renderer(form, coloured=coloured),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_args: output,
@@ -127,6 +116,8 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
         cache_logger_on_first_use=False,
     )
     hub.print_on_stdout(settings.to_stdout, _echo(write, form, settings.time_format))
+    hub.write_requests(RequestLog(level, settings.time_format, form, coloured, output.emit))
+    hub.shows_debug = level <= logging.DEBUG
     _take_standard_library(level)
 
 
