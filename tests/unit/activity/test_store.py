@@ -3,10 +3,10 @@
 import asyncio
 import sqlite3
 import time
-from dataclasses import replace
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from llama_swap.activity import store as store_module
 from llama_swap.activity.database import Database, Limits

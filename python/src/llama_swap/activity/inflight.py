@@ -120,7 +120,7 @@ class InflightTable:
 
     def leave(self, request: InflightRequest) -> None:
         """The request is over."""
-        if self._requests.pop(request.id, None) is not None:
+        if self._requests.pop(request.id, None) is not None and self._listeners:
             self._send({"operation": "remove", "id": request.id})
 
     def cancel(self, request_id: str) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from llama_swap.activity.captures import Captures, Exchanged
 from llama_swap.activity.failure import failure_message

@@ -1,8 +1,9 @@
 """What is kept of an answer that passes: its beginning and its end, as they are on the wire, without a copy."""
 
 from collections import deque
-from dataclasses import dataclass
 from time import monotonic
+
+import msgspec
 
 HEAD_BYTES = 256 * 1024
 """An answer up to this size is kept whole: every chat completion, most streams."""
@@ -10,8 +11,7 @@ TAIL_BYTES = 32 * 1024
 """Of a longer one the end is kept too, where servers put usage and timings."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseSample:
+class ResponseSample(msgspec.Struct, frozen=True, gc=False):
     """The parts of an answer from which usage is read.
 
     Attributes:

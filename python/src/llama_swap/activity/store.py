@@ -15,11 +15,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from llama_swap.activity.database import Database, Limits, Page
 from llama_swap.activity.query import ActivityQuery

@@ -24,8 +24,7 @@ _MOST = 2**53
 _NUMBERS = frozenset({int, float})
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What an answer says about the work behind it; zeros where it says nothing.
 
     Attributes:
@@ -64,8 +63,7 @@ _decode = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-@dataclass(slots=True)
-class _Tally:
+class _Tally(msgspec.Struct):
     """What was found so far; in a stream the last positive value wins."""
 
     input_tokens: int = 0
@@ -114,8 +112,7 @@ class _Tally:
         )
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(msgspec.Struct):
     """A :class:`Usage` in the making."""
 
     input_tokens: int

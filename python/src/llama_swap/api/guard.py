@@ -142,14 +142,15 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
     exchange, lease = visit.exchange, visit.lease
     first, outcome = exchange.first_byte_at, _outcome(visit, status)
     total_seconds = time.monotonic() - visit.started_at
+    queue_seconds, load_seconds = (lease.queue_seconds, lease.load_seconds) if lease else (None, None)
     site = site_of(request)
     if visit.requested:
         site.observation.metrics.observe_request(
             visit.model,
             outcome.partition(":")[0],
             seconds=total_seconds,
-            queue_seconds=lease.queue_seconds if lease else None,
-            load_seconds=lease.load_seconds if lease else None,
+            queue_seconds=queue_seconds,
+            load_seconds=load_seconds,
         )
     record = RequestRecord(
         client=request.remote or "-",
@@ -162,8 +163,8 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
         total_ms=total_seconds * 1000,
         model=visit.model or None,
         requested=visit.requested or None,
-        queue_ms=lease.queue_seconds * 1000 if lease else None,
-        load_ms=lease.load_seconds * 1000 if lease else None,
+        queue_ms=queue_seconds * 1000 if queue_seconds is not None else None,
+        load_ms=load_seconds * 1000 if load_seconds is not None else None,
         first_byte_ms=(first - visit.started_at) * 1000 if first else None,
         outcome=outcome,
     )

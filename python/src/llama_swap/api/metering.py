@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from random import getrandbits
+from types import TracebackType
 
 from aiohttp import web
 
@@ -83,7 +83,6 @@ class Metering:
         """Whether a request is one to watch."""
         return path in (self.post_paths if method == "POST" else self.get_paths if method == "GET" else ())
 
-    @contextmanager
     def watch(
         self,
         request: web.BaseRequest,
@@ -92,7 +91,7 @@ class Metering:
         path: str,
         body: bytes | None = None,
         metadata: Mapping[str, str] | None = None,
-    ) -> Iterator[Meter]:
+    ) -> "Watch":
         """Keep a request in the in-flight table while this lasts, and make a row of it at the end.
 
         Args:
@@ -102,20 +101,13 @@ class Metering:
             body: as it goes to the upstream; None where it is not held.
             metadata: for the row, such as ``selector``.
         """
-        meter = self._enter(request, visit, path, body, metadata or {})
-        try:
-            yield meter
-            meter.ending = _ending(visit)
-        except RequestError as error:
-            meter.ending = _refused(visit, error)
-            raise
-        except asyncio.CancelledError:
-            meter.ending = _cut_off(meter)
-            raise
-        finally:
-            self.table.leave(meter.entry)
-            if request.method == "POST":
-                self.recorder.record(_row(meter), _sample(meter), self._exchanged(meter))
+        return Watch(self, self._enter(request, visit, path, body, metadata or {}))
+
+    def leave(self, meter: Meter) -> None:
+        """The request is over, and ``meter.ending`` says how."""
+        self.table.leave(meter.entry)
+        if meter.request.method == "POST":
+            self.recorder.record(_row(meter), _sample(meter), self._exchanged(meter))
 
     def serve(self, meter: Meter) -> None:
         """The request has its instance, whose answer fills ``visit.exchange``."""
@@ -156,6 +148,31 @@ class Metering:
             resp_body=head,
             resp_cut=len(head) < meter.sampler.total_bytes,
         )
+
+
+class Watch:
+    """Lasts as long as a request; a context manager that needs no generator, for each request has one."""
+
+    __slots__ = ("_meter", "_metering")
+
+    def __init__(self, metering: Metering, meter: Meter) -> None:
+        self._metering = metering
+        self._meter = meter
+
+    def __enter__(self) -> Meter:
+        return self._meter
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        meter = self._meter
+        if error is None:
+            meter.ending = _ending(meter.visit)
+        elif isinstance(error, RequestError):
+            meter.ending = _refused(meter.visit, error)
+        elif isinstance(error, asyncio.CancelledError):
+            meter.ending = _cut_off(meter)
+        self._metering.leave(meter)
 
 
 def _ending(visit: Visit) -> _Ending:
@@ -220,7 +237,7 @@ def _row(meter: Meter) -> Row:
         metadata=meter.entry.metadata,
         spans=_spans(meter),
         requested=visit.requested,
-        request_id=uuid.uuid4().hex,
+        request_id=f"{getrandbits(128):032x}",
     )
 
 

@@ -118,4 +118,7 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes:
         """The first answer header of this lower-case name, or ``b""``."""
-        return next((value for key, value in self.headers if key.lower() == name), b"")
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return b""
