@@ -1,6 +1,7 @@
 """One run of the service: start, signals, reload, stop."""
 
 import asyncio
+import gc
 import signal
 import socket
 import ssl
@@ -115,6 +116,7 @@ class Service:
                 risk = "anybody who reaches this address can use, start and stop every model"
                 self._log.warning("no apiKeys on an open address", address=address, risk=risk)
         self._notifier.ready()
+        _settle()
 
     async def _preload(self, supervisor: Supervisor, models: Sequence[str]) -> None:
         """Load models of ``hooks.on_startup.preload`` one after another."""
@@ -191,3 +193,12 @@ class Service:
         while True:
             self._notifier.extend_timeout(_EXTEND_EVERY_SECONDS * 2)
             await asyncio.sleep(_EXTEND_EVERY_SECONDS)
+
+
+def _settle() -> None:
+    """Let the garbage collector leave alone what the start has made, a quarter of a million objects that stay.
+
+    Going through them again and again took 10 % of the time under load, and 30 ms at once in which no stream went on.
+    """
+    gc.freeze()
+    gc.enable()

@@ -1,6 +1,7 @@
 """Commands that need no running service: serve, check, schema, version."""
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ def version_text() -> str:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run the service until it is told to stop."""
+    gc.disable()  # what is made while it starts stays; the service turns it on again
     from llama_swap.app import ServeOptions, serve  # noqa: PLC0415 - heavy; the other commands must start quickly
 
     return serve(
