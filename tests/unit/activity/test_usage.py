@@ -239,7 +239,7 @@ def test_whatever_an_upstream_sends(value, content_type, length):
     body = b"data: " * (content_type != "application/json") + json.dumps(value).encode() + b"\n"
     sample = whole(body[:length], content_type)
     found = read_usage(sample)
-    assert all(-1 <= getattr(found, name) <= 2**54 * 1000 for name in Usage.__dataclass_fields__)
+    assert all(-1 <= getattr(found, name) <= 2**54 * 1000 for name in Usage.__struct_fields__)
 
 
 def test_what_goes_to_another_thread():

@@ -63,7 +63,9 @@ def request_sentence(record: RequestRecord) -> str:
     # One more than is shown, so that `quoted` sees that something was cut.
     request = _quoted(line[: _REQUEST_LINE_LIMIT + 1], _REQUEST_LINE_LIMIT)
     agent = _quoted(record.user_agent[: _USER_AGENT_LIMIT + 1], _USER_AGENT_LIMIT)
-    said = f"Request {record.client} {request} {record.status} {record.sent_bytes} {agent} total={record.total_ms:.0f}ms"
+    said = (
+        f"Request {record.client} {request} {record.status} {record.sent_bytes} {agent} total={record.total_ms:.0f}ms"
+    )
     if record.model is not None:
         said += f" model={_word(record.model)}"
         if record.requested is not None and record.requested != record.model:

@@ -45,7 +45,11 @@ class RequestLog:
             return
         name = _NAMES[level]
         at = render_time(self.time_format, time.time_ns()) if self.time_format else ""
-        human = f"{at} {name.upper():<7} {request_sentence(record)}" if at else f"{name.upper():<7} {request_sentence(record)}"
+        human = (
+            f"{at} {name.upper():<7} {request_sentence(record)}"
+            if at
+            else f"{name.upper():<7} {request_sentence(record)}"
+        )
         match self.form:
             case LogFormat.LOGFMT:
                 printed = _logfmt(record, name, at)
