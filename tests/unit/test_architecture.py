@@ -22,6 +22,7 @@ RANKS = {
     "process": 1,
     "proxy": 1,
     "gpu": 1,
+    "footprint": 1,  # what a model needs, before it runs and after
     "config": 1,
     "activity": 1,
     "metrics": 1,
