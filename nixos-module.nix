@@ -4,6 +4,8 @@
   imports = [
     ./nix/options/service.nix
     ./nix/options/models.nix
+    ./nix/options/memory.nix
+    ./nix/options/yield.nix
     ./nix/options/gpu.nix
     ./nix/options/secrets.nix
     ./nix/options/storage.nix

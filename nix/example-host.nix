@@ -24,6 +24,13 @@ _: {
     models."qwen3:8b" = {
       hf = "unsloth/Qwen3-8B-GGUF:Q4_K_M";
       ctxSize = 32768;
+      pin = true;
+    };
+    yield = {
+      freeBelow = "4GiB";
+      gamemode.enable = true;
+      whileUnits = [ "ollama.service" ];
+      apiKeyFile = "/run/secrets/llama-swap-desk-key";
     };
   };
 }

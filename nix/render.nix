@@ -133,6 +133,10 @@ rec {
         timeouts
         compat
         capabilities
+        vram
+        ram
+        pin
+        evictCost
         ;
       env = lib.mapAttrsToList (name: value: "${name}=${value}") model.env;
       ttl = lib.mapNullable renderers.parseDuration model.ttl;

@@ -10,8 +10,7 @@ let
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
   set = value: if lib.isAttrs value then value else { };
-  isChosen =
-    options.services.llama-swap.publicUrl.highestPrio < (lib.mkOptionDefault null).priority;
+  isChosen = options.services.llama-swap.publicUrl.highestPrio < (lib.mkOptionDefault null).priority;
   hostOf = builtins.match "[a-z]+://([a-zA-Z0-9.-]+)([:/].*)?" cfg.publicUrl;
   chosenHost = if isChosen && hostOf != null then lib.head hostOf else null;
 
@@ -56,9 +55,7 @@ let
             id = variant;
             name = variant;
           }
-        ) (
-          lib.filter (variant: variant != id) (lib.attrNames (set (model.filters.setParamsByID or { })))
-        )
+        ) (lib.filter (variant: variant != id) (lib.attrNames (set (model.filters.setParamsByID or { }))))
       )
     ) (set (cfg.settings.models or { }))
   );

@@ -95,9 +95,13 @@ let
 
   apiKeys = if lib.isList (settings.apiKeys or [ ]) then settings.apiKeys or [ ] else [ ];
   secretValues = apiKeys ++ lib.mapAttrsToList (_: peer: peer.apiKey or null) peers;
-  inPlainText = lib.any (key: lib.isString key && key != "" && !(hasMacro key)) secretValues;
+  plainKey = key: if lib.isAttrs key then key.key or "" else key;
+  inPlainText = lib.any (key: lib.isString key && key != "" && !(hasMacro key)) (
+    map plainKey secretValues
+  );
   secretFiles =
     cfg.apiKeyFiles
+    ++ map (key: key.file) (lib.attrValues cfg.apiKeys)
     ++ lib.filter (file: file != null) (map (key: key.file or null) secretValues ++ [ cfg.tls.keyFile ])
     ++ lib.attrValues cfg.credentials
     ++ lib.optional (cfg.environmentFile != null) cfg.environmentFile;
@@ -171,6 +175,15 @@ let
       message = "${option "settings"} has a key of `apiKeys` or `peers` in plain text, which is in the Nix store for everyone to read. Put it into a file and name that in ${option "apiKeyFiles"}; for a peer name it in ${option "credentials"} and write `apiKey = \"\\\${env.NAME}\"`.";
     }
     {
+      assertion =
+        cfg.isOurs
+        || !(lib.elem (settings.routing.router.use or null) [
+          "auto"
+          "fit"
+        ]);
+      message = "${option "router"}: the llama-swap of ${option "package"} knows groups and a matrix only. Remove ${option "package"}, or the router.";
+    }
+    {
       assertion = negative == [ ];
       message = "${option "models"}: concurrencyLimit of ${quoted negative} is below zero. Use 0 for the default or a positive number.";
     }
@@ -205,8 +218,8 @@ let
   cudaSupport =
     cfg.llamaCppPackage.passthru.cudaSupport
       or (if cudaFlags == [ ] then null else lib.hasSuffix "TRUE" (lib.last cudaFlags));
-  hasCuda = cudaSupport == true;
-  lacksCuda = cudaSupport == false;
+  hasCuda = cudaSupport != null && cudaSupport;
+  lacksCuda = cudaSupport != null && !cudaSupport;
   nvidia = lib.elem "nvidia" (config.services.xserver.videoDrivers or [ ]);
   graphics = config.hardware.graphics.enable or false;
   runsTyped = lib.any (model: model.cmd == null) (lib.attrValues cfg.models);
@@ -231,8 +244,9 @@ let
   # Options that the model itself sets (defaults and profiles reach every model, so those say nothing) and `cmd` makes void.
   writtenFor =
     id:
-    lib.concatMap (definition: lib.attrNames (set (set definition).${id} or { }))
-      options.services.llama-swap.models.definitions;
+    lib.concatMap (
+      definition: lib.attrNames (set (set definition).${id} or { })
+    ) options.services.llama-swap.models.definitions;
   madeVoid = [
     "chatTemplate"
     "extraArgs"
@@ -280,6 +294,9 @@ let
       id: names:
       "${option "models"}.\"${id}\" gives the whole command in `cmd`, so ${quoted (lib.unique names)} changes nothing. Put it into `cmd`, or remove `cmd` and name the weights."
     ) voidOptions
+    ++
+      lib.optional (cfg.router == "fit" && cfg.groups != { })
+        "${option "groups"} mean nothing with ${option "router"} = \"fit\": memory decides. Remove them (a model that must stay has `pin = true`), or the router."
     ++
       lib.optional (cfg.openFirewall && renderers.isLoopback cfg.listenAddress)
         "${option "openFirewall"} opens port ${toString cfg.port}, but ${option "listenAddress"} is ${cfg.listenAddress}, which nobody outside reaches. Listen on 0.0.0.0, or leave the firewall closed."

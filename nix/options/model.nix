@@ -3,6 +3,7 @@
 let
   inherit (lib) mkOption types;
   table = import ./llama-server.nix { inherit lib renderers; };
+  size = import ./size.nix { inherit lib; };
   json = types.attrsOf types.anything;
 
   nullable =
@@ -126,6 +127,15 @@ in
     unloadTimeout = nullable duration "How long the process may take to stop.";
     healthCheckTimeout = nullable duration "How long the process may take to get ready (our own key).";
     priority = nullable types.int "Among waiting requests those of the model with the highest number go first.";
+    vram = nullable (types.either size (types.attrsOf size)) ''
+      Memory that it takes on the devices, as `"18GiB"`, by device as `{ "0" = "10GiB"; "1" = "8GiB"; }`, or 0 for none.
+      Not needed: it is measured while the model runs, and found out from its file before.
+    '';
+    ram = nullable size "Memory of the machine that it takes beside that.";
+    pin = nullable types.bool "Never evict it and never unload it for being idle.";
+    evictCost =
+      nullable (types.addCheck types.number (cost: cost >= 0) // { description = "number, from 0"; })
+        "What it costs to evict it, in seconds, in place of the time that it takes to load weighted by its use.";
     concurrencyLimit = nullable types.ints.unsigned "Most requests at a time; more are answered with 429.";
     unlisted = nullable types.bool "Hide the model from `/v1/models`.";
     useModelName = nullable types.str "The model name sent to the process.";

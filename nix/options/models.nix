@@ -128,7 +128,11 @@ in
     (lib.mkIf (cfg.models != { }) {
       models = lib.mapAttrs (id: entry: low (render.model cfg.llamaCppPackage id entry)) cfg.models;
     })
-    (lib.mkIf (cfg.groups != { }) { groups = low cfg.groups; })
+    # The older spelling and `routing.router.use` exclude each other.
+    (lib.mkIf (cfg.groups != { } && cfg.router == null) { groups = low cfg.groups; })
+    (lib.mkIf (cfg.groups != { } && cfg.router != null) {
+      routing.router.settings.groups = low cfg.groups;
+    })
     (lib.mkIf (cfg.preload != [ ]) (low {
       hooks.on_startup.preload = cfg.preload;
     }))

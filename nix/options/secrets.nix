@@ -13,11 +13,22 @@ let
   keyName =
     position:
     if cfg.isOurs then "api-key-${toString position}" else "LLAMA_SWAP_API_KEY_${toString position}";
+  # Keys of nobody in particular, then those with names; each file has a number, since not every name can be one of a credential.
+  entries =
+    map (file: { inherit file; }) cfg.apiKeyFiles
+    ++ lib.mapAttrsToList (name: key: key // { inherit name; }) cfg.apiKeys;
   keyFiles = lib.listToAttrs (
-    lib.imap0 (position: lib.nameValuePair (keyName position)) cfg.apiKeyFiles
+    lib.imap0 (position: entry: lib.nameValuePair (keyName position) entry.file) entries
   );
   keySource =
-    position: if cfg.isOurs then { credential = keyName position; } else "\${env.${keyName position}}";
+    position: entry:
+    if !cfg.isOurs then
+      "\${env.${keyName position}}"
+    else
+      removeAttrs (lib.filterAttrs (_: value: value != 0) entry) [ "file" ]
+      // {
+        credential = keyName position;
+      };
   # A Nix path is accepted only to be refused by an assertion: it would be copied into the store.
   secretFile = types.either types.path types.str;
 in
@@ -28,6 +39,32 @@ in
       default = [ ];
       example = [ "/run/secrets/llama-swap-key" ];
       description = "Files with one API key a line. Clients must send one of them; the files may be readable by root only, and no model sees them.";
+    };
+    apiKeys = mkOption {
+      type = types.attrsOf (
+        types.submodule {
+          options = {
+            file = mkOption {
+              type = secretFile;
+              description = "File with one API key a line, like those of {option}`services.llama-swap.apiKeyFiles`.";
+            };
+            priority = mkOption {
+              type = types.int;
+              default = 0;
+              description = "Added to the priority of the model for requests with these keys.";
+            };
+          };
+        }
+      );
+      default = { };
+      example = {
+        alice.file = "/run/secrets/llama-swap-alice";
+        agents = {
+          file = "/run/secrets/llama-swap-agents";
+          priority = -1;
+        };
+      };
+      description = "API keys by whose they are. Keys of one name share their part of the service; see {option}`services.llama-swap.fairShare`.";
     };
     credentials = mkOption {
       type = types.attrsOf secretFile;
@@ -71,8 +108,8 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    services.llama-swap.settings.apiKeys = lib.mkIf (cfg.apiKeyFiles != [ ]) (
-      lib.mkOverride 1400 (lib.imap0 (position: _: keySource position) cfg.apiKeyFiles)
+    services.llama-swap.settings.apiKeys = lib.mkIf (entries != [ ]) (
+      lib.mkOverride 1400 (lib.imap0 keySource entries)
     );
     systemd.services.llama-swap.serviceConfig = {
       LoadCredential =

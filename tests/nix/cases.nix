@@ -332,3 +332,13 @@ in
   open-for-nobody = warns { openFirewall = true; } "which nobody outside reaches";
   go-package = warns { package = pkgs.llama-swap; } "is another llama-swap";
 }
+// import ./cases-memory.nix {
+  inherit
+    asserts
+    case
+    model
+    pkgs
+    swap
+    warns
+    ;
+}

@@ -100,6 +100,30 @@ def test_the_start_script_exports_credentials(nix, can_build, tmp_path):
     assert output == f"{script.pid} s3 cr'et hf serve --config c\n"
 
 
+def test_the_scripts_of_gamemode(nix, can_build, tmp_path):
+    """They ask with the first key of the file and with all words, and need nothing on the path."""
+    program = tmp_path / "llama-swap"
+    program.write_text('#!/bin/sh\necho "$LLAMA_SWAP_API_KEY"; for word; do echo "$word"; done\n')
+    program.chmod(0o755)
+    key = tmp_path / "desk key"
+    key.write_text("# of the desk\n\n  sk-desk \nsk-other\n")
+    settings = (
+        f'yield = {{ gamemode.enable = true; apiKeyFile = "{key}"; url = "http://h:1"; }}; package = lib.mkForce'
+        f' (pkgs.runCommand "x" {{ }} "mkdir -p $out/bin; ln -s {program} $out/bin/llama-swap"'
+        ' // { meta.mainProgram = "llama-swap"; passthru.llamaSwapUnit = true; });'
+    )
+    for name, words in (
+        ("start", ["--as", "gamemode", "--because", "a game runs"]),
+        ("end", ["--end", "--as", "gamemode"]),
+    ):
+        done = build(nix, settings, f'pkgs.writeText "hook" (lib.head config.programs.gamemode.settings.custom.{name})')
+        assert done.returncode == 0, done.stderr
+        hook = Path(done.stdout.strip()).read_text()
+        assert len(hook) < 200  # GameMode reads at most 255 characters of a value
+        got = subprocess.run(["/bin/sh", "-c", hook], env={}, capture_output=True, text=True, check=True, timeout=10)
+        assert got.stdout.splitlines() == ["sk-desk", "yield", "--url", "http://h:1", *words]
+
+
 @pytest.mark.parametrize(
     ("host", "limit"),
     [

@@ -51,6 +51,7 @@ def test_the_service_accepts_it(example, tmp_path):
 def test_what_only_settings_have_is_shown():
     """Each part of llama-swap that has no option of its own has an example."""
     assert {"matrix.nix", "selectors.nix", "peers.nix", "store.nix", "capture.nix", "hosts.nix"} < set(HOSTS)
+    assert {"memory.nix", "yield.nix", "keys.nix"} < set(HOSTS)
 
 
 def test_the_blog_post(nix):
@@ -73,6 +74,7 @@ def test_the_grown_host_is_small(nix):
         name for model in models.values() for name in model.get("filters", {}).get("setParamsByID", {})
     }
     assert len(names - {"gpt-oss:20b"}) == NAMES_OF_THE_HOST
+    assert models["embeddinggemma:300m"]["pin"] is True
     assert "--tensor-split 1.3,3" in models["gpt-oss:120b"]["cmd"]
     assert models["gpt-oss:20b"]["filters"]["setParamsByID"]["gpt-oss-low:20b"] == {
         "chat_template_kwargs": {"reasoning_effort": "low"}

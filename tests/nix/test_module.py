@@ -72,6 +72,10 @@ EDITS = (
     "compat.a = 1;",
     "filters.setParams.a = 1;",
     "capabilities.tools = true;",
+    'vram = "18GiB";',
+    "ram = 4294967296;",
+    "pin = true;",
+    "evictCost = 2.5;",
 )
 
 

@@ -34,6 +34,8 @@ let
     before = strings;
     wants = strings;
     requires = strings;
+    bindsTo = strings;
+    partOf = strings;
     wantedBy = strings;
     unitConfig = option section { };
     startLimitIntervalSec = option (types.nullOr types.int) null;
@@ -81,11 +83,17 @@ in
     networking.firewall.allowedTCPPorts = option (types.listOf types.port) [ ];
     hardware.graphics.enable = option types.bool false;
     services.xserver.videoDrivers = option (types.listOf types.str) [ ];
+    programs.gamemode = {
+      enable = option types.bool false;
+      # As in nixpkgs: a text or a list of texts, and lists of several places concatenate.
+      settings = option (types.attrsOf section) { };
+    };
     users.users = option (types.attrsOf (types.attrsOf types.unspecified)) { };
     users.groups = option (types.attrsOf (types.attrsOf types.unspecified)) { };
     systemd = {
       services = option (types.attrsOf service) { };
       sockets = option (types.attrsOf socket) { };
+      user.services = option (types.attrsOf service) { };
       tmpfiles.rules = option (types.listOf types.str) [ ];
     };
     specialisation = option (types.attrsOf types.unspecified) { };

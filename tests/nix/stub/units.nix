@@ -15,7 +15,7 @@ let
   head = unit: ''
     [Unit]
     ${words "After" unit.after}${words "Before" unit.before}Description=${unit.description}
-    ${words "Requires" unit.requires}${words "Wants" unit.wants}${number "StartLimitBurst" unit.startLimitBurst}${number "StartLimitIntervalSec" unit.startLimitIntervalSec}${triggers "X-Reload-Triggers" unit.reloadTriggers}${triggers "X-Restart-Triggers" unit.restartTriggers}${lines unit.unitConfig}
+    ${words "BindsTo" unit.bindsTo}${words "PartOf" unit.partOf}${words "Requires" unit.requires}${words "Wants" unit.wants}${number "StartLimitBurst" unit.startLimitBurst}${number "StartLimitIntervalSec" unit.startLimitIntervalSec}${triggers "X-Reload-Triggers" unit.reloadTriggers}${triggers "X-Restart-Triggers" unit.restartTriggers}${lines unit.unitConfig}
   '';
   install =
     unit: lib.optionalString (unit.wantedBy != [ ]) "[Install]\n${words "WantedBy" unit.wantedBy}";

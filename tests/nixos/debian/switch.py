@@ -1,7 +1,7 @@
 """Switch a Debian to an evaluated machine, by the rules of NixOS' switch-to-configuration as far as our units need it.
 
 A unit whose text differs only in ``X-Reload-Triggers`` is reloaded, one that differs otherwise is restarted, a new one
-is started, one that is gone is stopped.
+is started if the system wants it, one that is gone is stopped. What only other units want is left to them.
 """
 
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 CURRENT = Path("/run/current-system")
 UNITS = Path("/etc/systemd/system")
 TRIGGERS = re.compile(r"^X-Reload-Triggers=.*\n", flags=re.MULTILINE)
+WANTED = re.compile(r"^WantedBy=.*\b(multi-user|sockets)[.]target", flags=re.MULTILINE)
 FIREWALL = """
 table inet scenario
 delete table inet scenario
@@ -96,7 +97,10 @@ def action(before: str | None, after: str) -> str:
 
 def bring_up(unit: str, before: str | None, after: str) -> bool:
     """Make the running unit what its text says; whether that worked."""
-    systemctl("enable", unit)
+    if "[Install]" in after:
+        systemctl("enable", unit)
+    if not WANTED.search(after):
+        return True
     return systemctl(action(before, after), unit)
 
 
