@@ -24,6 +24,7 @@ from llama_swap.config.names import Finding, NamedModel, accepted_names
 from llama_swap.config.ports import PortBook
 from llama_swap.config.problems import ConfigError, KeyPath, Problem, render_key
 from llama_swap.config.rules import check_advice, check_machine, check_rules, literal_ports
+from llama_swap.config.rules_memory import check_memory
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.statefile import learned_path
 from llama_swap.config.tree import Node, Scalar, Table, node_at, problem_at, without
@@ -169,7 +170,7 @@ def _config(checked: _Checked, sources: tuple[Path, ...], models: dict[str, Mode
         max_body_bytes=file.max_body_size,
         start_port=file.start_port,
         sources=sources,
-        warnings=checked.warnings,
+        warnings=_in_order([*checked.warnings, *_located(check_memory(models.values()), checked.root)]),
         env_names=checked.env_names,
         profiles=compile_profiles(file),
         selectors=compile_selectors(file),
