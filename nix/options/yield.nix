@@ -21,7 +21,12 @@ let
       default = null;
       inherit description;
     };
-  unitName = types.strMatching "[^ /@]+(@[^ /]+)?[.](service|target|scope|slice|mount|device|socket|path|timer)";
+  unitName =
+    types.strMatching ''[a-zA-Z0-9:_.\\-]+(@[a-zA-Z0-9:_.\\-]+)?[.](service|target|scope|slice|mount|device|socket|path|timer)''
+    // {
+      description = "name of a unit, such as \"game.service\"";
+      descriptionClass = "noun";
+    };
   listOfUnits =
     example: description:
     mkOption {
@@ -56,7 +61,7 @@ let
     fi
     exec ${lib.getExe cfg.package} yield --url ${lib.escapeShellArg own.url} "$@"
   '';
-  # systemd knows no shell: a unit's name may have what its quoting and its specifiers mean something by.
+  # systemd knows no shell, but quoting and specifiers of its own.
   systemdWord =
     word: ''"${lib.replaceStrings [ "\\" "\"" "%" "$" ] [ "\\\\" "\\\"" "%%" "$$" ] (toString word)}"'';
   call = file: words: "${program} ${file} ${lib.concatMapStringsSep " " systemdWord words}";

@@ -186,10 +186,16 @@ class TestYield:
         assert "LoadCredential" not in config
 
     def test_names_that_systemd_could_misread(self, nix):
-        """A unit's name may have what means something in a unit file."""
-        got = self.unit(nix, r'yield.whileUnits = [ "a$b%c@x\\x2dy.service" ];', unit="a-b-c-x-x2dy")
-        assert got["bindsTo"] == [r"a$b%c@x\x2dy.service"]
-        assert '"a$$b%%c@x\\\\x2dy.service"' in got["serviceConfig"]["ExecStart"]
+        """An escaped character in a unit's name is one for systemd's quoting, too."""
+        got = self.unit(nix, r'yield.whileUnits = [ "a-b@x\\x2dy.service" ];', unit="a-b-x-x2dy")
+        assert got["bindsTo"] == [r"a-b@x\x2dy.service"]
+        assert r'"a-b@x\\x2dy.service runs"' in got["serviceConfig"]["ExecStart"]
+
+    def test_a_key_file_of_any_name(self, nix):
+        """What systemd means something by is told as it is."""
+        settings = 'yield = { whileUserUnits = [ "x.service" ]; apiKeyFile = "/run/a \\"b\\" $HOME %h"; };'
+        command = self.unit(nix, settings, "user.services", "x")["serviceConfig"]["ExecStart"]
+        assert r' "/run/a \"b\" $$HOME %%h" ' in command
 
     def test_units_of_users(self, nix):
         """The user's own systemd has them, without what belongs to the system."""
@@ -241,7 +247,7 @@ class TestYield:
         messages = failing(nix, 'package = pkgs.llama-swap; yield.whileUnits = [ "x.service" ];')
         assert any("need this project's llama-swap" in message for message in messages)
 
-    @pytest.mark.parametrize("name", ["steam", "a b.service", "game@.service", "dir/x.service", ""])
+    @pytest.mark.parametrize("name", ["steam", "a b.service", "a%b.service", "game@.service", "d/x.service", ""])
     def test_what_is_no_unit(self, nix, name):
         """A unit has a whole name; a template is none."""
         with pytest.raises(nix.Error, match="whileUnits"):
