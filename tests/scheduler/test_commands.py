@@ -24,6 +24,7 @@ def stopped_by(play, cause):
         StopCause.UNLOADED: lambda: p.unloads("a"),
         StopCause.CONFIG_CHANGED: lambda: p.reloads(p.without("a")),
         StopCause.SHUTDOWN: p.shuts_down,
+        StopCause.YIELDED: p.yields,
     }[cause]().expect("stop a")
 
 

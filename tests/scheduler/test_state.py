@@ -8,10 +8,10 @@ from llama_swap.scheduler.spec import GroupSpec
 from llama_swap.scheduler.state import TRANSITIONS
 
 ALLOWED = {
-    ("starting", "ready"), ("starting", "stopping"), ("starting", "gone"),
-    ("ready", "draining"), ("ready", "stopping"), ("ready", "gone"),
-    ("draining", "ready"), ("draining", "stopping"), ("draining", "gone"),
-    ("stopping", "gone"),
+    ("starting", "ready"), ("starting", "stopping"), ("starting", "releasing"), ("starting", "gone"),
+    ("ready", "draining"), ("ready", "stopping"), ("ready", "releasing"), ("ready", "gone"),
+    ("draining", "ready"), ("draining", "stopping"), ("draining", "releasing"), ("draining", "gone"),
+    ("stopping", "releasing"), ("stopping", "gone"), ("releasing", "gone"),
 }  # fmt: skip
 
 

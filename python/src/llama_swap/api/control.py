@@ -18,6 +18,7 @@ _LLAMA_SWAP_STATE = {
     Phase.READY: "ready",
     Phase.DRAINING: "ready",
     Phase.STOPPING: "stopping",
+    Phase.RELEASING: "stopping",
 }
 
 

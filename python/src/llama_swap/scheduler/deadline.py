@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from llama_swap.scheduler import errands, yields
 from llama_swap.scheduler.state import Phase, State
 
 
@@ -40,3 +41,17 @@ def _deadlines(state: State) -> Iterator[float]:
         overdue_at = arrived_at + limits.max_wait_seconds
         if limits.max_wait_seconds and overdue_at > state.now and state.needs_start(model):
             yield overdue_at
+    yield from errands.deadlines(state)
+    yield from yields.deadlines(state)
+    if state.queue or state.returning:
+        yield from _rested(state)
+
+
+def _rested(state: State) -> Iterator[float]:
+    """When models have been there for the minimum residency, so that others may have their places."""
+    fit = state.spec.fit
+    for instance in state.instances.values() if fit is not None else ():
+        if fit is not None and instance.phase is Phase.READY and instance.ready_at is not None:
+            rested_at = instance.ready_at + fit.min_residency_seconds
+            if rested_at > state.now:
+                yield rested_at

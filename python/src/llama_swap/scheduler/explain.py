@@ -1,18 +1,20 @@
 """What a request would lead to: decided on a copy, by the same rules, so it cannot differ from what then happens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from llama_swap.scheduler.account import lines_of
 from llama_swap.scheduler.commands import Command, RejectRequest, StartProcess, StopProcess
 from llama_swap.scheduler.events import RequestArrived
 from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.memory import Need
-from llama_swap.scheduler.policy.ruling import Ruling
+from llama_swap.scheduler.placing import eviction_cost_of, occupants_of, placements_of, waiters_in_order
+from llama_swap.scheduler.policy.ruling import RuleKind, Ruling
 from llama_swap.scheduler.policy.seating import Placement, neighbours_of
-from llama_swap.scheduler.reconcile import occupants_of, placements_of, reconcile, waiters_in_order
+from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.snapshot import blocked_by, doing
-from llama_swap.scheduler.state import Phase, State
+from llama_swap.scheduler.state import State, Waiter
 
 
 class Outcome(StrEnum):
@@ -27,10 +29,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A model that has to go first; because: what it does now and so when it can go."""
+    """A model that has to go first.
+
+    Attributes:
+        because: what it does now and so when it can go.
+        cost: of evicting it, where memory decides.
+    """
 
     model: str
     because: str
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +90,36 @@ def explain(state: State, model: str, now: float) -> Explanation:
     trial.now = now
     request_id = 1 + max((*state.waiters, *state.leases), default=0)
     note(trial, RequestArrived(request_id, model), now)
+    placement = _foreseen(state, model, now)
     commands = reconcile(trial, now)
     refusal = next((c for c in commands if isinstance(c, RejectRequest) and c.request_id == request_id), None)
+    memory = _account(state, placement)
     if refusal is not None:
-        return Explanation(model, Outcome.REFUSED, refusal=refusal)
+        return Explanation(model, Outcome.REFUSED, refusal=refusal, memory=memory)
     if request_id in trial.leases:
         return Explanation(model, Outcome.SERVED)
-    return _explain_wait(state, trial, commands, model, request_id)
+    said = _explain_wait(state, trial, commands, model, request_id)
+    return replace(said, memory=memory) if said.would_start else said
+
+
+def _foreseen(state: State, model: str, now: float) -> Placement | None:
+    """What a request would lead to for its model; None where the model needs no start."""
+    if model not in state.spec.models or state.closing_since is not None:
+        return None
+    trial = state.copy()
+    trial.now = now
+    trial.enqueue(Waiter(1 + max((*state.waiters, *state.leases), default=0), model, now))
+    return next((p for p in placements_of(trial, now) if p.model == model), None)
+
+
+def _account(state: State, placement: Placement | None) -> MemoryAccount | None:
+    if placement is None or not state.is_ruled_by_memory:
+        return None
+    known = state.needs.get(placement.model)
+    if known is None:
+        return None
+    fits = placement.refusal is None
+    return MemoryAccount(known.need, placement.devices, lines_of(state, placement.model), fits)
 
 
 def _explain_wait(state: State, trial: State, commands: Sequence[Command], model: str, request_id: int) -> Explanation:
@@ -104,9 +135,18 @@ def _explain_wait(state: State, trial: State, commands: Sequence[Command], model
         would_start=would_start,
         would_stop=_departures(state, trial, commands, placement) if placement is not None else (),
         waits_for=blocked_by(trial, now)[model],
-        rule=state.policy.ruling(model, neighbours_of(occupants_of(state))) if would_start else None,
+        rule=_rule(state, model, placement) if would_start else None,
         position=order.index(request_id) + 1,
     )
+
+
+def _rule(state: State, model: str, placement: Placement | None) -> Ruling:
+    if not state.is_ruled_by_memory:
+        return state.policy.ruling(model, neighbours_of(occupants_of(state)))
+    if placement is None:
+        return Ruling(RuleKind.FIT, (), "memory", "")
+    where = ", ".join(state.memory.pools[device].label for device in placement.devices)
+    return Ruling(RuleKind.FIT, tuple(m for m in placement.in_the_way if m != model), "memory", where, placement.cost)
 
 
 def _departures(
@@ -115,12 +155,13 @@ def _departures(
     stops = {command.model: command for command in commands if isinstance(command, StopProcess)}
     departures = []
     for victim in placement.in_the_way:
-        instance = trial.instances[victim]
-        if victim == placement.model or before.instances[victim].phase is Phase.STOPPING:
+        instance, known = trial.instances[victim], before.instances.get(victim)
+        if victim == placement.model or known is None or known.is_leaving:
             continue
         stop = stops.get(victim)
+        cost = eviction_cost_of(before, known, trial.now) if before.is_ruled_by_memory else None
         if stop is None:
-            departures.append(Departure(victim, doing(instance)))
+            departures.append(Departure(victim, doing(instance), cost))
         elif stop.needed_by == placement.model:
-            departures.append(Departure(victim, stop.because))
+            departures.append(Departure(victim, stop.because, cost))
     return tuple(departures)

@@ -4,10 +4,14 @@ import math
 from collections.abc import Mapping
 
 from llama_swap.scheduler import refusals
+from llama_swap.scheduler.account import lines_of
 from llama_swap.scheduler.commands import StopCause
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
+    MemoryMeasured,
+    NeedAssessed,
+    PinChanged,
     ProcessExited,
     ProcessReady,
     ReadinessFailed,
@@ -15,18 +19,22 @@ from llama_swap.scheduler.events import (
     RequestGone,
     ShutdownRequested,
     UnloadRequested,
+    YieldEnded,
+    YieldRequested,
 )
+from llama_swap.scheduler.measured import may_try_again, note_departure, note_fitted, note_need, note_reading
 from llama_swap.scheduler.policy.coexistence import policy_of
+from llama_swap.scheduler.shares import SHARE_HALF_LIFE_SECONDS, Fading, learned_load
 from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
-from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter
+from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter, Yielding
 
 
 def note(state: State, event: Event, now: float) -> None:
     """Record an event. One about a dead instance or an unknown request changes nothing."""
     match event:
-        case RequestArrived(request_id, model):
+        case RequestArrived(request_id, model, terms):
             if request_id not in state.leases and request_id not in state.waiters:
-                state.newcomers.append(Waiter(request_id, model, now))
+                state.newcomers.append(Waiter(request_id, model, now, terms))
         case RequestGone(request_id, served):
             _note_gone(state, request_id, now, served=served)
         case _:
@@ -42,14 +50,33 @@ def _note_rare(state: State, event: Event, now: float) -> None:
             instance = state.instance_by_id(instance_id)
             if instance is not None and instance.phase is Phase.STARTING:
                 fail_start(state, instance, detail, (), now)
-        case ProcessExited(instance_id, detail, output_tail):
-            _note_exit(state, instance_id, detail, output_tail, now)
+        case ProcessExited():
+            _note_exit(state, event, now)
         case UnloadRequested(model):
             _note_unload(state, model)
         case ConfigChanged(spec):
             _note_config(state, spec)
         case ShutdownRequested():
             _note_shutdown(state, now)
+        case _:
+            _note_memory(state, event, now)
+
+
+def _note_memory(state: State, event: Event, now: float) -> None:
+    match event:
+        case MemoryMeasured():
+            note_reading(state, event, now)
+        case NeedAssessed():
+            note_need(state, event)
+        case PinChanged(model, pinned):
+            _note_pin(state, model, pinned=pinned)
+        case YieldRequested(holder, devices, until, because):
+            before = state.yields.get(holder)
+            since = now if before is None else before.since
+            state.yields[holder] = Yielding(holder, devices, since, until, because)
+        case YieldEnded(holder):
+            for name in [name for name in state.yields if holder in (None, name)]:
+                del state.yields[name]
 
 
 def fail_start(state: State, instance: Instance, detail: str, output_tail: tuple[str, ...], now: float) -> None:
@@ -83,6 +110,8 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
         return
     instance.leases.discard(request_id)
     instance.last_used = now
+    if state.tabs:
+        _settle_tab(state, request_id, now)
     unload_at = instance.unload_at
     if unload_at is not None and unload_at < state.calm_until:
         state.calm_until = unload_at
@@ -92,26 +121,46 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
             state.failures.pop(instance.model, None)
 
 
+def _settle_tab(state: State, request_id: int, now: float) -> None:
+    """Put the time that a request was served on the account of its caller."""
+    tab = state.tabs.pop(request_id, None)
+    if tab is not None:
+        state.shares.setdefault(tab.caller, Fading()).add(now - tab.since, now, SHARE_HALF_LIFE_SECONDS)
+
+
 def _note_ready(state: State, instance_id: int, now: float) -> None:
     instance = state.instance_by_id(instance_id)
     if instance is not None and instance.phase is Phase.STARTING:
+        state.loads[instance.model] = learned_load(state.loads.get(instance.model), now - instance.since)
         state.move(instance, Phase.READY, "its readiness probe succeeded", now)
         instance.ready_at = now
+        note_fitted(state, instance.model)
 
 
-def _note_exit(state: State, instance_id: int, detail: str, output_tail: tuple[str, ...], now: float) -> None:
-    instance = state.instance_by_id(instance_id)
-    if instance is None:
+def _note_exit(state: State, exited: ProcessExited, now: float) -> None:
+    instance = state.instance_by_id(exited.instance_id)
+    if instance is None or instance.phase is Phase.RELEASING:
         return
     if instance.phase is Phase.STARTING:
-        fail_start(state, instance, detail, output_tail, now)
+        _note_failed_start(state, instance, exited, now)
     elif instance.phase is not Phase.STOPPING and not instance.served:
-        _count_failure(state, instance, detail, now)
-    state.move(instance, Phase.GONE, detail, now)
-    state.remove(instance)
+        _count_failure(state, instance, exited.detail, now)
+    state.part(instance)
+    note_departure(state, instance, exited.detail, now)
+
+
+def _note_failed_start(state: State, instance: Instance, exited: ProcessExited, now: float) -> None:
+    if exited.out_of_memory and instance.doom is None and may_try_again(state, instance):
+        return
+    fail_start(state, instance, exited.detail, exited.output_tail, now)
+    if exited.out_of_memory:
+        sums = lines_of(state, instance.model)
+        state.dismissals[instance.model] = refusals.out_of_memory(instance.model, exited, sums)
+        state.needs.pop(instance.model, None)
 
 
 def _note_unload(state: State, model: str | None) -> None:
+    state.returning -= {model} if model is not None else set(state.returning)
     for instance in state.instances.values():
         if model in (None, instance.model):
             instance.doom, instance.doom_cause = f"unload of {model or 'all models'} requested", StopCause.UNLOADED
@@ -127,6 +176,10 @@ def _note_config(state: State, spec: SchedulerSpec) -> None:
     for instance in state.instances.values():
         if _is_same_process(spec.models, instance.spec):
             instance.spec = spec.models[instance.model]
+    state.pins = {model: pinned for model, pinned in state.pins.items() if model in spec.models}
+    state.heads.clear()
+    _pin_all(state)
+    state.needs = {model: known for model, known in state.needs.items() if model in spec.models}
     for model in [m for m in state.failures if not _is_same_process(spec.models, before[m])]:
         del state.failures[model]
     for model in state.queue:
@@ -146,3 +199,20 @@ def _note_shutdown(state: State, now: float) -> None:
         instance.doom, instance.doom_cause = "the service is shutting down", StopCause.SHUTDOWN
     for model in state.queue:
         state.dismissals[model] = refusals.shutting_down(model)
+    state.returning.clear()
+    for instance in tuple(state.instances.values()):
+        if instance.phase is Phase.RELEASING:  # there is nobody left who waits for its memory
+            state.move(instance, Phase.GONE, "the service is shutting down", now)
+            state.remove(instance)
+
+
+def _note_pin(state: State, model: str, *, pinned: bool) -> None:
+    if model in state.spec.models:
+        state.pins[model] = pinned
+        _pin_all(state)
+
+
+def _pin_all(state: State) -> None:
+    for instance in state.instances.values():
+        instance.is_pinned = state.is_pinned(instance.model)
+    state.returning = {model for model in state.returning if state.is_pinned(model)}

@@ -29,13 +29,18 @@ def _check_instance(state: State, instance: Instance) -> None:
         _require(not instance.leases, f"{name}: serves before it is ready")
     if instance.phase in (Phase.STARTING, Phase.READY):
         _require(state.is_current(instance), f"{name}: runs an outdated configuration")
+        _require(not instance.is_yielded, f"{name}: stays on a yielded device")
         _require(instance.doom is None, f"{name}: should have been stopped: {instance.doom}")
     if instance.phase is Phase.READY:
         _require(instance.model not in state.queue, f"{name}: somebody waits for a ready model")
         _require(instance.ready_at is not None, f"{name}: has no time of becoming ready")
     if instance.phase is Phase.DRAINING:
-        needed = bool(instance.leases) or state.is_current(instance)
+        needed = bool(instance.leases) or (state.is_current(instance) and not instance.is_yielded)
         _require(needed, f"{name}: nothing is left to drain")
+    if instance.phase is Phase.RELEASING:
+        _require(instance.release_by is not None, f"{name}: its memory is waited for without bound")
+        _require(not instance.leases, f"{name}: serves after its exit")
+    _require(instance.is_pinned == state.is_pinned(instance.model), f"{name}: pinned differs")
 
 
 def _check_requests(state: State) -> None:

@@ -5,13 +5,21 @@ stop whatever happens, then who may have whose place, then who is served. Callin
 command: the state is settled.
 """
 
+from dataclasses import replace
+
 from llama_swap.scheduler import refusals
+from llama_swap.scheduler.account import refusal_of
 from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, StartProcess, StopCause, StopProcess
 from llama_swap.scheduler.deadline import calm_until
+from llama_swap.scheduler.errands import run_errands
 from llama_swap.scheduler.facts import fail_start
+from llama_swap.scheduler.measured import give_up_memory
+from llama_swap.scheduler.placing import confined_to, placements_of, waiters_in_order
 from llama_swap.scheduler.policy.queue import Rank
-from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, place
+from llama_swap.scheduler.policy.seating import Placement, Step
+from llama_swap.scheduler.shares import USE_HALF_LIFE_SECONDS, Fading, Tab, penalty_seconds
 from llama_swap.scheduler.state import Instance, Phase, State, Waiter
+from llama_swap.scheduler.yields import words_of, yield_upon
 
 
 def reconcile(state: State, now: float) -> list[Command]:
@@ -28,6 +36,7 @@ def reconcile(state: State, now: float) -> list[Command]:
     _serve(state, placements, commands, now)
     for placement in placements:
         _seat(state, placement, commands, now)
+    run_errands(state, placements, commands, now)
     state.calm_until = calm_until(state)
     return commands
 
@@ -66,11 +75,24 @@ def _queue_or_refuse(state: State, waiter: Waiter, commands: list[Command], now:
         oldest = min(w.arrived_at for w in state.waiters.values())
         commands.append(refusals.queue_full(waiter, len(state.waiters), limits, now - oldest))
     else:
-        state.enqueue(waiter)
+        state.enqueue(_with_penalty(state, waiter, now))
+
+
+def _with_penalty(state: State, waiter: Waiter, now: float) -> Waiter:
+    most = state.spec.limits.fair_share_seconds
+    if not most:
+        return waiter
+    return replace(waiter, penalty_seconds=penalty_seconds(waiter.terms, state.shares, state.tabs, now, most))
 
 
 def _grant(state: State, waiter: Waiter, instance: Instance, commands: list[Command]) -> None:
     state.lease(waiter.request_id, instance)
+    if waiter.terms.keep_alive_seconds is not None:
+        instance.keep_alive_seconds = waiter.terms.keep_alive_seconds
+    if state.spec.fit is not None:
+        state.uses.setdefault(waiter.model, Fading()).add(1.0, state.now, USE_HALF_LIFE_SECONDS)
+    if state.spec.limits.fair_share_seconds:
+        state.tabs[waiter.request_id] = Tab(waiter.terms.caller, state.now)
     commands.append(GrantLease(waiter.request_id, instance.instance_id, waiter.model, f"{waiter.model} is ready"))
 
 
@@ -78,7 +100,9 @@ def _grant(state: State, waiter: Waiter, instance: Instance, commands: list[Comm
 
 
 def _expire(state: State, commands: list[Command], now: float) -> None:
-    for instance in state.instances.values():
+    for holder in [y.holder for y in state.yields.values() if y.until is not None and y.until <= now]:
+        del state.yields[holder]
+    for instance in tuple(state.instances.values()):
         deadline = instance.deadline
         if deadline is None or deadline > now:
             continue
@@ -87,6 +111,8 @@ def _expire(state: State, commands: list[Command], now: float) -> None:
             fail_start(state, instance, detail, (), now)
         elif instance.phase is Phase.STOPPING:
             _kill(instance, commands, now)
+        elif instance.phase is Phase.RELEASING:
+            give_up_memory(state, instance, now)
     for failures in state.failures.values():
         if failures.next_try_at is not None and failures.next_try_at <= now:
             failures.next_try_at = None
@@ -119,16 +145,38 @@ def _time_out(state: State, commands: list[Command], now: float) -> None:
 
 def _retire(state: State, commands: list[Command], now: float) -> None:
     for instance in state.instances.values():
-        if instance.phase is Phase.STOPPING:
+        if instance.is_leaving:
             continue
+        _retire_yielded(state, instance, now)
         unload_at = instance.unload_at
         if instance.doom is not None:
             _stop(state, _ending(instance, instance.doom, instance.doom_cause), commands, now)
         elif not state.is_current(instance):
             _retire_outdated(state, instance, commands, now)
         elif unload_at is not None and unload_at <= now:
-            because = f"idle for {instance.spec.ttl_seconds:g} s (ttl)"
+            because = f"idle for {instance.idle_seconds:g} s ({_idle_rule(instance)})"
             _stop(state, _ending(instance, because, StopCause.IDLE), commands, now)
+
+
+def _idle_rule(instance: Instance) -> str:
+    return "ttl" if instance.keep_alive_seconds is None else "keep_alive"
+
+
+def _retire_yielded(state: State, instance: Instance, now: float) -> None:
+    """Doom what has to leave a yielded device: at once when idle, after the time to drain when in use."""
+    yielding = yield_upon(state, instance)
+    instance.is_yielded = yielding is not None
+    if yielding is None or instance.doom is not None:
+        return
+    because = f"its device is left to others: {words_of(yielding)}"
+    bound = state.spec.yielding.drain_seconds
+    is_over = bool(bound) and now >= yielding.since + bound
+    if is_over or not instance.leases:
+        instance.doom, instance.doom_cause = because, StopCause.YIELDED
+        if instance.is_pinned:
+            state.returning.add(instance.model)
+    elif instance.phase is Phase.READY:
+        state.move(instance, Phase.DRAINING, because, now)
 
 
 def _retire_outdated(state: State, instance: Instance, commands: list[Command], now: float) -> None:
@@ -160,49 +208,6 @@ def _kill(instance: Instance, commands: list[Command], now: float) -> None:
 # --- who may have whose place ---------------------------------------------------------
 
 
-def waiters_in_order(state: State) -> list[Waiter]:
-    """All waiters as they would be served: models in the order of the queue, those of a model together."""
-    return [waiter for head in state.lines() for waiter in state.queue[head.model].values()]
-
-
-def placements_of(state: State, now: float) -> list[Placement]:
-    """Judge every model that has waiters and no instance that can serve them."""
-    candidates = [
-        Candidate(head.model, state.rank(head), state.is_overdue(head, now))
-        for head in state.lines()
-        if state.needs_start(head.model)
-    ]
-    if not candidates:
-        return []
-    return place(candidates, occupants_of(state), state.policy)
-
-
-def occupants_of(state: State) -> dict[str, Occupant]:
-    """Every model that has an instance, the one that would be missed least first."""
-    by_use = sorted(state.instances.values(), key=lambda instance: _missed(state, instance))
-    return {instance.model: _occupant(state, instance) for instance in by_use}
-
-
-def _missed(state: State, instance: Instance) -> tuple[bool, bool, float]:
-    """How recently it was used; what drains was given up, and to take that back with every lease might never end."""
-    is_in_use = bool(instance.leases) or instance.model in state.queue
-    return (instance.phase is not Phase.DRAINING, is_in_use, instance.used_at)
-
-
-def _occupant(state: State, instance: Instance) -> Occupant:
-    model = instance.model
-    head = state.first_waiter(model)
-    if instance.phase is Phase.STOPPING:
-        return Occupant(model, Use.LEAVING)
-    if head is None:
-        return Occupant(model, Use.SERVING if instance.leases else Use.IDLE)
-    if instance.phase is Phase.STARTING:
-        return Occupant(model, Use.LOADING)
-    if instance.leases or instance.phase is Phase.READY:  # its waiters are served in this very step
-        return Occupant(model, Use.SERVING)
-    return Occupant(model, Use.IDLE, state.rank(head))
-
-
 def _serve(state: State, placements: list[Placement], commands: list[Command], now: float) -> None:
     """Serve the waiters of ready models, and those of draining ones that come before whom the drain is for."""
     claims: dict[str, Rank] = {}
@@ -210,7 +215,7 @@ def _serve(state: State, placements: list[Placement], commands: list[Command], n
         if placement.step in (Step.DRAIN, Step.EVICT):
             claims |= dict.fromkeys(placement.in_the_way, placement.candidate.rank)
     for instance in state.instances.values():
-        if instance.phase is Phase.DRAINING and state.is_current(instance):
+        if instance.phase is Phase.DRAINING and state.is_current(instance) and not instance.is_yielded:
             head = state.first_waiter(instance.model)
             claim = claims.get(instance.model)
             if claim is None or (head is not None and state.rank(head) < claim):
@@ -232,26 +237,47 @@ def _serve_line(state: State, instance: Instance, commands: list[Command], *, be
 def _seat(state: State, placement: Placement, commands: list[Command], now: float) -> None:
     model = placement.model
     if placement.step is Step.START:
-        _start(state, model, commands, now)
+        _start(state, placement, commands, now)
+    elif placement.step is Step.REFUSE:
+        _refuse(state, placement, commands)
     elif placement.step is Step.EVICT:
         for victim in placement.in_the_way:
             instance = state.instances[victim]
-            if instance.phase is not Phase.STOPPING:
+            if not instance.is_leaving:
                 idle = f"nobody waits for {victim}" if instance.phase is Phase.STARTING else f"{victim} is idle"
                 because = f"{model} needs the place of {victim}; {idle}"
                 _stop(state, _ending(instance, because, StopCause.EVICTED, model), commands, now)
     elif placement.step is Step.DRAIN:
-        waited = state.spec.limits.max_wait_seconds
+        waited = f"{model} has waited {state.spec.limits.max_wait_seconds:g} s for"
+        needs = f"{model} needs" if placement.needs_reading else waited
         for victim in placement.in_the_way:
             instance = state.instances[victim]
             if instance.phase is Phase.READY:
-                state.move(instance, Phase.DRAINING, f"{model} has waited {waited:g} s for the place of {victim}", now)
+                state.move(instance, Phase.DRAINING, f"{needs} the place of {victim}", now)
 
 
-def _start(state: State, model: str, commands: list[Command], now: float) -> None:
-    waiting = len(state.queue[model])
+def _start(state: State, placement: Placement, commands: list[Command], now: float) -> None:
+    model = placement.model
+    waiting = len(state.queue.get(model, ()))
     because = f"{waiting} requests wait for {model}" if waiting > 1 else f"a request waits for {model}"
+    if not waiting:
+        because = f"{model} is pinned and its device is no longer left to others"
+    state.returning.discard(model)
     state.last_instance_id += 1
     instance = Instance(state.last_instance_id, model, state.spec.models[model], because, now)
+    instance.is_pinned, instance.is_alone = state.is_pinned(model), placement.is_alone
+    instance.claims.reserved = dict(placement.taken)
+    instance.devices = confined_to(state, placement)
     state.instances[model] = instance
-    commands.append(StartProcess(instance.instance_id, model, because))
+    commands.append(StartProcess(instance.instance_id, model, because, instance.devices))
+
+
+def _refuse(state: State, placement: Placement, commands: list[Command]) -> None:
+    model = placement.model
+    if model not in state.queue:  # it was to return by itself
+        state.returning.discard(model)
+        return
+    dismissal = refusal_of(state, placement)
+    for waiter in tuple(state.queue[model].values()):
+        state.dequeue(waiter)
+        commands.append(refusals.dismissed(waiter, dismissal))

@@ -1,6 +1,9 @@
 """The words of every refusal: what happened, to which model, the numbers, and what to do."""
 
+from collections.abc import Sequence
+
 from llama_swap.scheduler.commands import RejectReason, RejectRequest
+from llama_swap.scheduler.events import ProcessExited
 from llama_swap.scheduler.spec import Limits
 from llama_swap.scheduler.state import Dismissal, Failures, Waiter
 
@@ -10,7 +13,7 @@ SOON_SECONDS = 1.0
 
 def dismissed(waiter: Waiter, dismissal: Dismissal) -> RejectRequest:
     """A refusal that all waiters of a model get."""
-    retry = SOON_SECONDS if dismissal.reason is RejectReason.SHUTTING_DOWN else None
+    retry = SOON_SECONDS if dismissal.reason is RejectReason.SHUTTING_DOWN else dismissal.retry_after_seconds
     return RejectRequest(waiter.request_id, waiter.model, dismissal.reason, dismissal.message, dismissal.because, retry)
 
 
@@ -58,6 +61,47 @@ def start_failed(model: str, detail: str, output_tail: tuple[str, ...]) -> Dismi
         RejectReason.START_FAILED,
         f"model {model} failed to start: {detail}{said}",
         f"{model} failed to start: {detail}",
+    )
+
+
+def out_of_memory(model: str, exited: ProcessExited, sums: Sequence[str]) -> Dismissal:
+    """Memory ran out while the model loaded, and to try again does not help."""
+    lines = "\n".join(exited.output_tail)
+    said = f"; its last output:\n{lines}" if exited.output_tail else ""
+    return Dismissal(
+        RejectReason.OUT_OF_MEMORY,
+        f"model {model} ran out of memory while it loaded: {exited.detail}. {'; '.join(sums)}{said}",
+        f"{model} ran out of memory: {exited.detail}",
+    )
+
+
+def does_not_fit(model: str, sums: Sequence[str]) -> Dismissal:
+    """Even if all that may leave had left there would be too little memory."""
+    return Dismissal(
+        RejectReason.DOES_NOT_FIT,
+        f"model {model} does not fit into the memory there is: {'; '.join(sums)}. "
+        "A smaller context, a smaller quantization or fewer layers on the device need less",
+        f"{model} does not fit even if all leave that may",
+    )
+
+
+def pinned(model: str, holders: Sequence[str]) -> Dismissal:
+    """A pinned model has the place."""
+    names = ", ".join(holders)
+    return Dismissal(
+        RejectReason.PINNED,
+        f"model {model} cannot start: its place is taken by {names}, which is pinned; unpin or unload it",
+        f"{names} is pinned and in the way of {model}",
+    )
+
+
+def yielded(model: str, because: str, retry_after_seconds: float) -> Dismissal:
+    """The device of the model is left to other programs."""
+    return Dismissal(
+        RejectReason.YIELDED,
+        f"model {model} is not started now: its device is left to other programs ({because})",
+        f"the device of {model} is yielded: {because}",
+        retry_after_seconds,
     )
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llama_swap.scheduler.placing import placements_of, rooms_of, waiters_in_order
 from llama_swap.scheduler.policy.ruling import RuleKind
 from llama_swap.scheduler.policy.seating import Placement
-from llama_swap.scheduler.reconcile import placements_of, waiters_in_order
 from llama_swap.scheduler.state import Failures, Instance, Phase, State
 
 
@@ -18,6 +18,7 @@ class Standing(StrEnum):
     READY = "ready"
     DRAINING = "draining"
     STOPPING = "stopping"
+    RELEASING = "releasing"
     FAILED = "failed"  # its last start failed; the next request tries again
     BACKOFF = "backoff"  # it failed repeatedly; requests are refused until next_try_at
 
@@ -154,6 +155,35 @@ def take_snapshot(state: State, now: float) -> Snapshot:
         models=tuple(_model_view(state, model) for model in state.spec.models),
         queue=queue,
         is_closing=state.closing_since is not None,
+        rule=rule_of(state),
+        pools=_pool_views(state),
+        yields=tuple(YieldView(y.holder, y.devices, y.until, y.because) for y in state.yields.values()),
+        memory_problem=state.memory.problem,
+        release_lag_seconds=state.memory.lag_seconds,
+    )
+
+
+def rule_of(state: State) -> RuleKind:
+    """What decides who may run beside whom now."""
+    if state.is_ruled_by_memory:
+        return RuleKind.FIT
+    return RuleKind.GROUP if state.spec.matrix is None else RuleKind.MATRIX
+
+
+def _pool_views(state: State) -> tuple[PoolView, ...]:
+    rooms = rooms_of(state)
+    return tuple(
+        PoolView(
+            pool=reading.pool,
+            label=reading.label,
+            index=reading.index,
+            total_bytes=reading.total_bytes,
+            free_bytes=reading.free_bytes,
+            promised_bytes=sum(i.claims.of(reading.pool) for i in state.instances.values()),
+            available_bytes=max(0, rooms[reading.pool].available_bytes),
+            foreign_bytes=reading.foreign_bytes,
+        )
+        for reading in state.memory.pools.values()
     )
 
 
@@ -168,6 +198,9 @@ def _instance_view(instance: Instance) -> InstanceView:
         ready_at=instance.ready_at,
         last_used=instance.last_used,
         unload_at=instance.unload_at,
+        pinned=instance.is_pinned,
+        claims=instance.claims.all(),
+        devices=instance.devices,
     )
 
 
@@ -197,6 +230,8 @@ def _obstacles(state: State, placement: Placement) -> str:
     reasons = [doing(state.instances[m]) for m in placement.in_the_way if m in state.instances]
     if placement.behind is not None:
         reasons.insert(0, f"{placement.behind} comes first")
+    if placement.note:
+        reasons.insert(0, placement.note)
     return ", ".join(reasons)
 
 
@@ -206,6 +241,8 @@ def doing(instance: Instance) -> str:
         return f"{instance.model} is loading"
     if instance.phase is Phase.STOPPING:
         return f"{instance.model} is stopping"
+    if instance.phase is Phase.RELEASING:
+        return f"the memory of {instance.model} is on its way back"
     requests = len(instance.leases)
     if not requests:
         return f"{instance.model} is idle"

@@ -1,49 +1,36 @@
-"""What the scheduler knows: plain data, the phases of an instance, and the rules that hold between events.
-
-Theory. An instance is one run of a model's process; a model has at most one at a time. It lives through
-
-    STARTING  launched, not ready yet; holds its memory, serves nobody
-    READY     the readiness probe succeeded; every request for the model gets a lease at once
-    DRAINING  must leave: what it serves goes on, newcomers queue; ends in STOPPING, or in READY when the need is gone
-    STOPPING  asked to end; its memory is held until the exit is confirmed
-    GONE      exited; not stored, only the target of the last transition
-
-``TRANSITIONS`` is the whole truth about these steps. Another step is a defect of the scheduler and raises
-:class:`InvalidTransition`; a refusal that a user can cause is data (``RejectRequest``), never an exception.
-"""
+"""Everything the scheduler knows, as plain data, and the questions that more than one part asks about it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from llama_swap.scheduler.commands import RejectReason, StopCause
+from llama_swap.scheduler.commands import RejectReason
+from llama_swap.scheduler.events import NO_TERMS, Terms
+from llama_swap.scheduler.instance import TRANSITIONS, Instance, Phase
+from llama_swap.scheduler.ledger import Memory
+from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.policy.queue import Rank, rank
 from llama_swap.scheduler.policy.ruling import Policy
-from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
+from llama_swap.scheduler.shares import Fading, Tab
+from llama_swap.scheduler.spec import SchedulerSpec
 
 if TYPE_CHECKING:
     from llama_swap.scheduler.story import Recording
 
-
-class Phase(StrEnum):
-    """Where an instance is in its life."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    STOPPING = "stopping"
-    GONE = "gone"
-
-
-TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
-    Phase.STARTING: frozenset({Phase.READY, Phase.STOPPING, Phase.GONE}),
-    Phase.READY: frozenset({Phase.DRAINING, Phase.STOPPING, Phase.GONE}),
-    Phase.DRAINING: frozenset({Phase.READY, Phase.STOPPING, Phase.GONE}),
-    Phase.STOPPING: frozenset({Phase.GONE}),
-    Phase.GONE: frozenset(),
-}
+__all__ = [
+    "TRANSITIONS",
+    "Assessed",
+    "Dismissal",
+    "Failures",
+    "Instance",
+    "InvalidTransition",
+    "Move",
+    "Phase",
+    "State",
+    "Waiter",
+    "Yielding",
+]
 
 
 class InvalidTransition(Exception):  # noqa: N818 - the design names it; it reports a defect, not an error of a caller
@@ -60,63 +47,17 @@ class InvalidTransition(Exception):  # noqa: N818 - the design names it; it repo
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A request without a lease."""
+    """A request without a lease.
+
+    Attributes:
+        penalty_seconds: by how much later it counts as arrived, because its caller had more than its share.
+    """
 
     request_id: int
     model: str
     arrived_at: float
-
-
-@dataclass(slots=True)
-class Instance:
-    """One run of a model's process.
-
-    Attributes:
-        spec: what it was started with; the scheduler's current one as long as the fingerprint is the same.
-        because: why it is in its phase.
-        since: when it entered its phase.
-        leases: the requests it serves.
-        served: how many requests its upstream has answered.
-        doom: why it must stop now, requests in service or not; None while it need not.
-    """
-
-    instance_id: int
-    model: str
-    spec: ModelSpec
-    because: str
-    since: float
-    phase: Phase = Phase.STARTING
-    ready_at: float | None = None
-    last_used: float | None = None
-    leases: set[int] = field(default_factory=set)
-    served: int = 0
-    doom: str | None = None
-    doom_cause: StopCause = StopCause.UNLOADED
-    killed_at: float | None = None
-
-    @property
-    def used_at(self) -> float:
-        """When it was of use last: the end of its last lease, or its becoming ready or its start if that is later."""
-        begin = self.since if self.ready_at is None else self.ready_at
-        return begin if self.last_used is None else max(begin, self.last_used)
-
-    @property
-    def unload_at(self) -> float | None:
-        """When it has been idle for its ttl: counted from the later of ready and the end of its last lease."""
-        if self.phase is not Phase.READY or self.leases or not self.spec.ttl_seconds:
-            return None
-        return self.used_at + self.spec.ttl_seconds
-
-    @property
-    def deadline(self) -> float | None:
-        """When its phase ends by time alone: start time-out, idle time-out or the end of the grace period."""
-        if self.phase is Phase.READY:
-            return self.unload_at
-        if self.phase is Phase.STARTING:
-            return self.since + self.spec.start_timeout_seconds if self.spec.start_timeout_seconds else None
-        if self.phase is Phase.STOPPING and self.killed_at is None:
-            return self.since + self.spec.stop_grace_seconds
-        return None
+    terms: Terms = NO_TERMS
+    penalty_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +86,39 @@ class Dismissal:
     reason: RejectReason
     message: str
     because: str
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What a model needs, as was found out.
+
+    Attributes:
+        is_spent: an instance was started with it and is gone: the next start asks anew, since files change.
+        is_raised: memory ran out with the figure of before; this one is tried, alone on the devices, and then no more.
+    """
+
+    fingerprint: str
+    need: Need
+    is_spent: bool = False
+    is_raised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Yielding:
+    """Devices that are left to other programs.
+
+    Attributes:
+        devices: UUIDs or numbers; () is all.
+        since: when it began; the time to drain counts from there.
+        until: None until somebody ends it.
+    """
+
+    holder: str
+    devices: tuple[str, ...]
+    since: float
+    until: float | None
+    because: str
 
 
 @dataclass(slots=True)
@@ -159,6 +133,18 @@ class State:
         newcomers: requests that arrived and are not decided yet; empty between events.
         dismissals: models whose waiters must be refused; empty between events.
         moves: the steps that instances took at the last event.
+        memory: the readings.
+        needs: what each model needs, as last found out.
+        assessing: the models whose need is being found out, with the fingerprint that was asked about.
+        pins: what was said at run time about pinning, in place of the configuration.
+        yields: by holder.
+        returning: pinned models that a yield has stopped; they start again by themselves.
+        read_ahead: models whose file was read ahead for the claim they have now.
+        uses: how much each model was used lately.
+        loads: how long each model took to load, seconds.
+        shares: how long each caller was served lately; only kept where shares are to be fair.
+        tabs: whose share a lease is taken from, and since when.
+        heads: the first in line of each model; only a memory, it says nothing that the queue does not.
         closing_since: when the shutdown was asked for.
         calm_until: until then ready models may be used without anything to decide; minus infinity while somebody waits
             or an instance has to leave. It makes the frequent case cheap and is never later than the truth.
@@ -175,6 +161,18 @@ class State:
     newcomers: list[Waiter] = field(default_factory=list)
     dismissals: dict[str, Dismissal] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    needs: dict[str, Assessed] = field(default_factory=dict)
+    assessing: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, bool] = field(default_factory=dict)
+    yields: dict[str, Yielding] = field(default_factory=dict)
+    returning: set[str] = field(default_factory=set)
+    read_ahead: frozenset[str] = frozenset()
+    uses: dict[str, Fading] = field(default_factory=dict)
+    loads: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, Fading] = field(default_factory=dict)
+    tabs: dict[int, Tab] = field(default_factory=dict)
+    heads: dict[str, Waiter] = field(default_factory=dict, compare=False, repr=False)
     closing_since: float | None = None
     last_instance_id: int = 0
     calm_until: float = -math.inf
@@ -198,10 +196,25 @@ class State:
         instance.phase, instance.because, instance.since = phase, because, now
         self.moves.append(Move(instance.model, instance.instance_id, phase, because))
 
+    @property
+    def is_ruled_by_memory(self) -> bool:
+        """Whether memory decides who may run beside whom, in place of the groups or the matrix."""
+        fit = self.spec.fit
+        return fit is not None and (not fit.when_measured or self.memory.has_devices)
+
+    def is_pinned(self, model: str) -> bool:
+        """Whether a model is neither evicted nor unloaded for being idle."""
+        said = self.pins.get(model)
+        spec = self.spec.models.get(model)
+        return said if said is not None else spec is not None and spec.pin
+
     def enqueue(self, waiter: Waiter) -> None:
         """Let a request wait."""
         self.queue.setdefault(waiter.model, {})[waiter.request_id] = waiter
         self.waiters[waiter.request_id] = waiter
+        head = self.heads.get(waiter.model)
+        if head is not None and self.rank(waiter) < self.rank(head):
+            del self.heads[waiter.model]
         self.calm_until = -math.inf
 
     def dequeue(self, waiter: Waiter) -> None:
@@ -211,20 +224,34 @@ class State:
         del line[waiter.request_id]
         if not line:
             del self.queue[waiter.model]
+        if self.heads.get(waiter.model) is waiter:
+            del self.heads[waiter.model]
 
     def first_waiter(self, model: str) -> Waiter | None:
-        """The waiter of a model that has waited longest."""
+        """The waiter of a model that goes first."""
         line = self.queue.get(model)
-        return next(iter(line.values())) if line else None
+        if not line:
+            return None
+        head = self.heads.get(model)
+        if head is None:
+            head = self.heads[model] = min(line.values(), key=self.rank)
+        return head
+
+    def oldest_waiter(self, model: str) -> Waiter:
+        """The waiter of a model that has waited longest."""
+        return next(iter(self.queue[model].values()))
 
     def rank(self, waiter: Waiter) -> Rank:
         """Its place in the order of the queue; the smaller goes first."""
-        return rank(waiter, self.spec.models[waiter.model].priority, self.spec.limits.max_wait_seconds)
+        priority = self.spec.models[waiter.model].priority + waiter.terms.priority
+        return rank(waiter, priority, self.spec.limits.max_wait_seconds, waiter.penalty_seconds)
 
     def needs_start(self, model: str) -> bool:
         """Whether a waiter of the model needs an instance that is yet to be started."""
         instance = self.instances.get(model)
-        return instance is None or instance.phase is Phase.STOPPING or not self.is_current(instance)
+        if instance is None or instance.is_leaving:
+            return True
+        return instance.is_yielded or not self.is_current(instance)
 
     def is_overdue(self, waiter: Waiter, now: float) -> bool:
         """Whether it has waited so long that what is in its way must be drained."""
@@ -236,21 +263,28 @@ class State:
         self.leases[request_id] = instance
         instance.leases.add(request_id)
 
-    def remove(self, instance: Instance) -> None:
-        """Forget an instance that exited, with its leases: those requests end by themselves."""
-        del self.instances[instance.model]
+    def part(self, instance: Instance) -> None:
+        """Forget the leases of an instance that exited: those requests end by themselves."""
         for request_id in instance.leases:
             del self.leases[request_id]
+            self.tabs.pop(request_id, None)
         instance.leases.clear()
 
+    def remove(self, instance: Instance) -> None:
+        """Forget an instance of which nothing is left."""
+        del self.instances[instance.model]
+        assessed = self.needs.get(instance.model)
+        if assessed is not None and not assessed.is_raised:
+            self.needs[instance.model] = replace(assessed, is_spent=True)
+
     def lines(self) -> Iterator[Waiter]:
-        """The longest waiting request of each model, in the order of the queue."""
-        heads = (next(iter(line.values())) for line in self.queue.values())
+        """The first in line of each model, in the order of the queue."""
+        heads = (head for model in self.queue if (head := self.first_waiter(model)) is not None)
         return iter(sorted(heads, key=self.rank))
 
     def copy(self) -> "State":
         """An independent copy, so that what follows can be replayed from here."""
-        instances = {m: replace(i, leases=set(i.leases)) for m, i in self.instances.items()}
+        instances = {m: i.copy() for m, i in self.instances.items()}
         return replace(
             self,
             instances=instances,
@@ -261,4 +295,15 @@ class State:
             newcomers=list(self.newcomers),
             dismissals=dict(self.dismissals),
             moves=[],
+            memory=self.memory.copy(),
+            needs=dict(self.needs),
+            assessing=dict(self.assessing),
+            pins=dict(self.pins),
+            yields=dict(self.yields),
+            returning=set(self.returning),
+            uses={model: replace(use) for model, use in self.uses.items()},
+            loads=dict(self.loads),
+            shares={caller: replace(share) for caller, share in self.shares.items()},
+            tabs=dict(self.tabs),
+            heads=dict(self.heads),
         )

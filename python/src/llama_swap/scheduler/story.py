@@ -12,6 +12,8 @@ from llama_swap.scheduler.commands import Command, Decision, GrantLease
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
+    NeedAssessed,
+    PinChanged,
     ProcessExited,
     ProcessReady,
     ReadinessFailed,
@@ -147,7 +149,7 @@ def _model_of(state: State, event: Event) -> str | None:
         case ProcessReady(instance_id) | ProcessExited(instance_id) | ReadinessFailed(instance_id):
             instance = state.instance_by_id(instance_id)
             return instance.model if instance is not None else None
-        case UnloadRequested(model):
+        case UnloadRequested(model) | NeedAssessed(model) | PinChanged(model):
             return model
         case _:
             return None

@@ -18,5 +18,8 @@ def policy_of(spec: SchedulerSpec) -> Policy:
 
 
 def can_coexist(spec: SchedulerSpec, models: Collection[str]) -> bool:
-    """Whether all of these models can run at once (what the targets of a spillover selector have to)."""
-    return policy_of(spec).can_coexist(models)
+    """Whether all of these models can run at once (what the targets of a spillover selector have to).
+
+    Where memory decides only the running service knows, so nothing is ruled out.
+    """
+    return spec.fit is not None or policy_of(spec).can_coexist(models)

@@ -52,7 +52,7 @@ class Ruling:
     victims: tuple[str, ...]
     name: str
     text: str
-    cost: int | None = None
+    cost: float | None = None
 
 
 class Policy(Protocol):

@@ -7,9 +7,10 @@ waits without a claim holds nobody back, so the machine is not idle while a stre
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.ruling import Neighbours, Policy
 
@@ -30,6 +31,7 @@ class Step(StrEnum):
     EVICT = "evict"
     DRAIN = "drain"
     WAIT = "wait"
+    REFUSE = "refuse"  # it can never start as things are
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,26 @@ class Placement:
     Attributes:
         in_the_way: the models that have to exit before it starts.
         behind: the earlier candidate whose claim it has to respect, if that is what it waits for.
+        note: what else it waits for.
+        needs_reading: a fresh reading of the memory is what it waits for.
+        refusal: why it is refused.
+        devices: where memory decided to put it.
+        taken: pool -> bytes that are reserved for it at its start.
+        cost: of those in the way.
+        is_alone: it starts beside nobody who could leave, because its need is not known for sure.
     """
 
     candidate: Candidate
     step: Step
     in_the_way: tuple[str, ...] = ()
     behind: str | None = None
+    note: str = ""
+    needs_reading: bool = False
+    refusal: RejectReason | None = None
+    devices: tuple[str, ...] = ()
+    taken: Mapping[str, int] = field(default_factory=dict)
+    cost: float | None = None
+    is_alone: bool = False
 
     @property
     def model(self) -> str:

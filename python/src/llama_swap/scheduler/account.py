@@ -1,0 +1,95 @@
+"""The sums behind a decision by memory, in words."""
+
+from llama_swap.scheduler import refusals
+from llama_swap.scheduler.commands import RejectReason
+from llama_swap.scheduler.memory import HOST, Need, NeedSource
+from llama_swap.scheduler.placing import occupants_of, view_of
+from llama_swap.scheduler.policy.fit import View, most_room
+from llama_swap.scheduler.policy.rooms import Room, Wish, named_devices
+from llama_swap.scheduler.policy.seating import Placement
+from llama_swap.scheduler.state import Dismissal, State
+from llama_swap.scheduler.yields import yield_touching
+
+LATER_SECONDS = 60.0
+"""When to try again where a device is yielded and nobody said until when."""
+
+_SOURCES = {
+    NeedSource.LEARNED: "measured while it ran",
+    NeedSource.DECLARED: "declared in the configuration",
+    NeedSource.ASKED: "asked of llama.cpp",
+    NeedSource.ESTIMATED: "estimated from its file",
+}
+
+
+def gibibytes(size: int) -> str:
+    """A size for people, as ``17.2 GiB`` or ``300 MiB``."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 or not size else f"{size / 2**20:.0f} MiB"
+
+
+def lines_of(state: State, model: str) -> tuple[str, ...]:
+    """What a model needs, and for each pool it may take from what there is; () where its need is not known."""
+    view = view_of(state, state.now)
+    wish = view.wishes.get(model)
+    if wish is None:
+        return ()
+    most = most_room(view, occupants_of(state))
+    pools = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
+    return (need_in_words(wish.need), *(_sum(view, room, most[room.pool]) for room in pools))
+
+
+def refusal_of(state: State, placement: Placement) -> Dismissal:
+    """What those are told who wait for a model that cannot start as things are."""
+    model = placement.model
+    match placement.refusal:
+        case RejectReason.PINNED:
+            way = (state.instances[name] for name in placement.in_the_way)
+            return refusals.pinned(model, [i.model for i in way if i.is_pinned and not i.is_leaving])
+        case RejectReason.YIELDED:
+            return refusals.yielded(model, placement.note, _return_in(state, model))
+        case _:
+            return refusals.does_not_fit(model, lines_of(state, model))
+
+
+def _return_in(state: State, model: str) -> float:
+    """When to try again: when the yield ends, or after a while where nobody knows."""
+    yielding = yield_touching(state, model)
+    if yielding is None or yielding.until is None:
+        return LATER_SECONDS
+    return max(refusals.SOON_SECONDS, yielding.until - state.now)
+
+
+def need_in_words(need: Need) -> str:
+    """What is needed, of what that consists, and how it is known."""
+    if need.source is NeedSource.UNKNOWN:
+        return "what it needs is unknown"
+    sizes = []
+    on_devices = need.device_bytes or sum(need.by_device.values())
+    if on_devices or not need.host_bytes:
+        sizes.append(gibibytes(on_devices))
+    if need.host_bytes:
+        sizes.append(f"{gibibytes(need.host_bytes)} of the host's memory")
+    parts = ", ".join(f"{what} {gibibytes(size)}" for what, size in need.parts if size)
+    return f"needs {' and '.join(sizes)} ({_SOURCES[need.source]}{': ' + parts if parts else ''})"
+
+
+def _concerns(view: View, wish: Wish, pool: str) -> bool:
+    need = wish.need
+    named = named_devices(wish.devices, view.rooms.values())
+    uses_device = need.source is NeedSource.UNKNOWN or bool(need.device_bytes or need.by_device)
+    if pool != HOST:
+        return uses_device and (named is None or pool in named)
+    has_no_device = named == () or set(view.rooms) == {HOST}
+    return bool(need.host_bytes) or (uses_device and has_no_device)
+
+
+def _sum(view: View, room: Room, most: int) -> str:
+    pinned = sum(t.claims.get(room.pool, 0) for t in view.tenants.values() if t.is_pinned)
+    parts = [gibibytes(room.total_bytes)]
+    if room.foreign_bytes:
+        parts.append(f"{gibibytes(room.foreign_bytes)} used by others")
+    if pinned:
+        parts.append(f"{gibibytes(pinned)} pinned")
+    parts.append(f"{gibibytes(room.headroom_bytes)} kept free")
+    if room.is_yielded:
+        parts.append("yielded to other programs")
+    return f"{room.label}: {', '.join(parts)}, at most {gibibytes(max(0, most))} can be had"

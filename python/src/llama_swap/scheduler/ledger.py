@@ -1,0 +1,170 @@
+"""What is known of memory between two readings, and what may be given out of it.
+
+A reading says what is free. What instances that still load, or use less than they did before, may yet take of it is
+taken off: ``available = free - sum(claim - held) - headroom``. Foreign programs and what the driver reserves need no
+sum of their own, because they are missing from what is free. Where the driver does not answer, the last foreign use and
+the claims alone have to do: ``total - foreign - sum(claims) - headroom``.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from llama_swap.scheduler.events import MemoryMeasured
+from llama_swap.scheduler.instance import Instance
+from llama_swap.scheduler.memory import HOST, PoolReading
+
+FRESH_SECONDS = 1.0
+"""A model is started, or refused for want of memory, on a reading that began no longer ago than this."""
+
+HELD_BYTES = 64 << 20
+"""An instance that held no more than this of a device is not waited for: driver noise is of that size."""
+
+RETURNED_SHARE = 0.75
+"""Memory is back when the free figure has risen by this part of what was held (as Ollama found by trial)."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """The latest readings, and which one is awaited.
+
+    Attributes:
+        pools: the last reading of each pool.
+        foreign: pool -> what others used at the last good reading.
+        at: when the last reading began; None before the first.
+        received_at: when it was told.
+        has_devices: a driver has answered once; it is not forgotten when the driver is reloaded.
+        problem: why devices are missing or their figures are old.
+        asked_at: when the outstanding reading was asked for; None without one.
+        exited_at: when an instance exited last.
+        is_after_exit: the last reading shows what that exit left.
+        lag_seconds: how long the memory of the last exited instance took to come back.
+        quiet: device -> foreign use when enough was free last, to see it grow; for the automatic yield.
+    """
+
+    pools: dict[str, PoolReading] = field(default_factory=dict)
+    foreign: dict[str, int] = field(default_factory=dict)
+    at: float | None = None
+    received_at: float = 0.0
+    has_devices: bool = False
+    problem: str = ""
+    asked_at: float | None = None
+    exited_at: float | None = None
+    is_after_exit: bool = True
+    lag_seconds: float | None = None
+    quiet: dict[str, int] = field(default_factory=dict)
+
+    def copy(self) -> "Memory":
+        """An independent copy."""
+        return replace(self, pools=dict(self.pools), foreign=dict(self.foreign), quiet=dict(self.quiet))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The pools that are devices, by number."""
+        return tuple(pool for pool in self.pools if pool != HOST)
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the last reading is good enough to act on.
+
+        The answer that comes in this very moment always is, however long it took: a slow driver must not make the
+        scheduler ask for ever. It has to have begun after the last exit in any case.
+        """
+        if self.at is None:
+            return False
+        if self.problem:
+            return now - self.received_at < FRESH_SECONDS
+        return self.is_after_exit and (self.received_at == now or now - self.at < FRESH_SECONDS)
+
+    def knows(self, pool: PoolReading) -> bool:
+        """Whether the figures of a pool are what they are now."""
+        return pool.pool == HOST or not self.problem
+
+    def take(self, event: MemoryMeasured, now: float, instances: Collection[Instance]) -> None:
+        """Note a reading; one that began before the last is late and tells nothing but that it came."""
+        self.asked_at = None
+        self.has_devices |= event.has_devices
+        if self.at is not None and event.at < self.at:
+            return
+        self.at, self.received_at, self.problem = event.at, now, event.problem
+        self.is_after_exit = self.exited_at is None or event.at >= self.exited_at
+        new = {reading.pool: reading for reading in event.pools}
+        self.pools = {**self.pools, **new} if event.problem else new
+        for reading in new.values():
+            if self.knows(reading):
+                self.foreign[reading.pool] = foreign_of(reading, instances)
+
+    def available(self, pool: str, instances: Iterable[Instance], headroom: int) -> int:
+        """What may be given out of a pool now, without anybody leaving; negative where more was promised."""
+        reading = self.pools[pool]
+        if not self.knows(reading):
+            claimed = sum(instance.claims.of(pool) for instance in instances)
+            return reading.total_bytes - self.foreign.get(pool, 0) - claimed - headroom
+        outstanding = sum(outstanding_of(instance, reading) for instance in instances)
+        return reading.free_bytes - outstanding - headroom
+
+
+def outstanding_of(instance: Instance, reading: PoolReading) -> int:
+    """What an instance may still take of what a reading calls free."""
+    claims = instance.claims
+    if claims.last is not None:
+        return 0
+    if reading.held is not None:
+        return max(0, claims.of(reading.pool) - claims.held.get(reading.pool, 0))
+    # The driver does not say who has what: from ready on it is taken to have all that was promised.
+    return 0 if instance.is_looked_at else claims.of(reading.pool)
+
+
+def foreign_of(reading: PoolReading, instances: Iterable[Instance]) -> int:
+    """What others use of a pool; where the driver does not say, all that no instance accounts for."""
+    if reading.foreign_bytes is not None:
+        return reading.foreign_bytes
+    used = reading.total_bytes - reading.free_bytes
+    ours = sum(i.claims.of(reading.pool) - outstanding_of(i, reading) for i in instances)
+    return max(0, used - ours)
+
+
+def note_held(instance: Instance, reading: PoolReading) -> None:
+    """Note what an instance holds by a reading."""
+    if reading.held is None or instance.claims.last is not None:
+        return
+    claims, pool = instance.claims, reading.pool
+    held = reading.held.get(instance.instance_id, 0)
+    claims.held[pool] = held
+    claims.peak[pool] = max(claims.peak.get(pool, 0), held, reading.footprints.get(instance.instance_id, 0))
+    if instance.is_looked_at:
+        claims.measured |= {pool}
+
+
+def part(instance: Instance, memory: Memory) -> bool:
+    """Note what an exited instance leaves behind; whether its memory has to be waited for."""
+    left = {pool: size for pool in memory.devices if (size := _held_at_exit(instance, memory, pool)) > HELD_BYTES}
+    instance.claims.last = left
+    for pool in left:
+        reading = memory.pools[pool]
+        others = reading.held or {}
+        mine = instance.instance_id
+        instance.roof[pool] = reading.free_bytes + sum(held for owner, held in others.items() if owner != mine)
+    return bool(left)
+
+
+def _held_at_exit(instance: Instance, memory: Memory, pool: str) -> int:
+    reading = memory.pools[pool]
+    if reading.held is not None:
+        return instance.claims.held.get(pool, 0)
+    return instance.claims.of(pool) - outstanding_of(instance, reading)
+
+
+def has_returned(instance: Instance, readings: Mapping[str, PoolReading]) -> bool:
+    """Whether a reading that began after an exit shows the memory back: nobody holds it and so much more is free.
+
+    What others took meanwhile counts as risen, so that a neighbour that loads does not hide the return.
+    """
+    for pool, held in (instance.claims.last or {}).items():
+        reading = readings.get(pool)
+        if reading is None:
+            return False
+        holders = reading.held or {}
+        if instance.instance_id in holders:
+            return False
+        if reading.free_bytes + sum(holders.values()) < instance.roof[pool] + RETURNED_SHARE * held:
+            return False
+    return True

@@ -1,0 +1,274 @@
+"""Judging every model that waits for an instance: the state as the policies see it, and what they answer."""
+
+import math
+from dataclasses import replace
+
+from llama_swap.scheduler.commands import RejectReason
+from llama_swap.scheduler.instance import Instance, Phase
+from llama_swap.scheduler.memory import HOST, NeedSource
+from llama_swap.scheduler.policy.fit import Tenant, View, place_by_memory
+from llama_swap.scheduler.policy.queue import Rank
+from llama_swap.scheduler.policy.rooms import Room, Wish
+from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, place
+from llama_swap.scheduler.shares import DEFAULT_LOAD_SECONDS, USE_HALF_LIFE_SECONDS, eviction_cost
+from llama_swap.scheduler.spec import WhileYielded
+from llama_swap.scheduler.state import State, Waiter
+from llama_swap.scheduler.yields import remaining_devices, words_of, yield_before, yield_touching, yielded_pools
+
+NEVER: Rank = (math.inf, math.inf, 0)
+"""The rank of a model that nobody waits for: everybody else goes first."""
+
+FIRST_READING_SECONDS = 5.0
+"""How long the first start waits for the first reading before the groups decide."""
+
+GIVEN_UP = 0.1
+"""What evicting a draining model costs of what it did: it was chosen already, and to take that back delays all."""
+
+
+def waiters_in_order(state: State) -> list[Waiter]:
+    """All waiters as they would be served: models in the order of the queue, those of a model together."""
+    return [waiter for head in state.lines() for waiter in state.queue[head.model].values()]
+
+
+def placements_of(state: State, now: float) -> list[Placement]:
+    """Judge every model that needs an instance and has none that can serve."""
+    candidates = _candidates(state, now)
+    if not candidates:
+        return []
+    if _awaits_first_reading(state, now):
+        return [
+            Placement(candidate, Step.WAIT, note="the memory is being measured", needs_reading=True)
+            for candidate in candidates
+        ]
+    if state.is_ruled_by_memory:
+        view = view_of(state, now)
+        placements = place_by_memory(candidates, occupants_of(state), view)
+        return [_checked(state, placement, now) for placement in placements]
+    return _placed_by_rule(state, candidates)
+
+
+def _candidates(state: State, now: float) -> list[Candidate]:
+    waited_for = [
+        Candidate(head.model, state.rank(head), state.is_overdue(state.oldest_waiter(head.model), now))
+        for head in state.lines()
+        if state.needs_start(head.model)
+    ]
+    returning = sorted(
+        m for m in state.returning if m in state.spec.models and m not in state.queue and state.needs_start(m)
+    )
+    return waited_for + [Candidate(model, NEVER, is_overdue=False) for model in returning]
+
+
+def _awaits_first_reading(state: State, now: float) -> bool:
+    fit, memory = state.spec.fit, state.memory
+    if fit is None or memory.at is not None:
+        return False
+    return memory.asked_at is None or now < memory.asked_at + FIRST_READING_SECONDS
+
+
+# --- by groups or a matrix --------------------------------------------------------------
+
+
+def _placed_by_rule(state: State, candidates: list[Candidate]) -> list[Placement]:
+    """What groups and matrix say, but for yielded devices and pinned models, which these do not know."""
+    yielded = {
+        c.model: _yielded(state, c, words_of(yielding))
+        for c in candidates
+        if (yielding := yield_before(state, c.model)) is not None
+    }
+    rest = [candidate for candidate in candidates if candidate.model not in yielded]
+    placed = {p.model: _unless_pinned(state, p) for p in place(rest, occupants_of(state), state.policy)} | yielded
+    return [placed[candidate.model] for candidate in candidates]
+
+
+def _unless_pinned(state: State, placement: Placement) -> Placement:
+    in_the_way = _living(state, placement)
+    if any(i.is_pinned and not i.is_leaving and i.model != placement.model for i in in_the_way):
+        return replace(placement, step=Step.REFUSE, refusal=RejectReason.PINNED)
+    return replace(placement, devices=remaining_devices(state, placement.model))
+
+
+def _living(state: State, placement: Placement) -> list[Instance]:
+    """Those in the way that run already; others start in this very step."""
+    return [state.instances[model] for model in placement.in_the_way if model in state.instances]
+
+
+def _yielded(state: State, candidate: Candidate, because: str) -> Placement:
+    """Refused or let wait, as the configuration says; a model that returns by itself waits."""
+    if state.spec.yielding.requests is WhileYielded.REFUSE and candidate.rank != NEVER:
+        return Placement(candidate, Step.REFUSE, note=because, refusal=RejectReason.YIELDED)
+    return Placement(candidate, Step.WAIT, note=f"the device is left to others: {because}")
+
+
+# --- by memory ------------------------------------------------------------------------------
+
+
+def _checked(state: State, placement: Placement, now: float) -> Placement:
+    """What memory says, but only on figures that are good enough to act on, and with yields as configured."""
+    model = placement.model
+    if lacks_need(state, model):
+        return replace(placement, step=Step.WAIT, note=f"what {model} needs is being found out")
+    if placement.step is Step.REFUSE:
+        return _checked_refusal(state, placement, now)
+    stops = any(not instance.is_leaving for instance in _living(state, placement))
+    if placement.step is Step.START and not state.memory.is_fresh(now):
+        return _unmeasured(placement)
+    if placement.step is Step.EVICT and stops and not state.memory.is_fresh(now):
+        # The victims stay claimed, or newcomers would take them back with every reading, for ever.
+        return replace(_unmeasured(placement), step=Step.DRAIN)
+    if placement.step is Step.WAIT:
+        return replace(placement, note=placement.note or _left_alone(state, placement, now))
+    return placement
+
+
+def _left_alone(state: State, placement: Placement, now: float) -> str:
+    """Who in the way became ready just now and is not disturbed for that."""
+    young = [instance.model for instance in _living(state, placement) if not _is_rested(state, instance, now)]
+    if not young or state.spec.fit is None:
+        return ""
+    return f"{', '.join(young)} is left alone for {state.spec.fit.min_residency_seconds:g} s after it became ready"
+
+
+def _checked_refusal(state: State, placement: Placement, now: float) -> Placement:
+    """Never fitting is said at once; what is only short of memory that others use depends on why they do."""
+    candidate, exited_at = placement.candidate, state.memory.exited_at
+    yielding = yield_touching(state, candidate.model)
+    if placement.refusal is RejectReason.YIELDED and yielding is not None:
+        return _yielded(state, candidate, words_of(yielding))
+    if not state.memory.is_fresh(now):
+        return _unmeasured(placement)
+    if placement.refusal is RejectReason.DOES_NOT_FIT:
+        return placement
+    if exited_at is not None and now < exited_at + state.spec.release_timeout_seconds:
+        return replace(placement, step=Step.WAIT, note="the memory of what ran before is on its way back")
+    if state.spec.yielding.free_below_bytes:
+        return _yielded(state, candidate, "other programs use too much of its memory")
+    return replace(placement, refusal=RejectReason.DOES_NOT_FIT)
+
+
+def lacks_need(state: State, model: str) -> bool:
+    """Whether it has to be found out what a model needs before it starts."""
+    assessed = state.needs.get(model)
+    return assessed is None or assessed.is_spent or assessed.fingerprint != state.spec.models[model].fingerprint
+
+
+def _unmeasured(placement: Placement) -> Placement:
+    return replace(placement, step=Step.WAIT, note="the memory is being measured", needs_reading=True)
+
+
+def confined_to(state: State, placement: Placement) -> tuple[str, ...]:
+    """The devices that a start names to its process: where there is a choice, and a name that CUDA knows."""
+    devices = state.memory.devices
+    if len(devices) < 2 or state.spec.models[placement.model].devices is not None:  # noqa: PLR2004 - no choice
+        return ()
+    chosen = placement.devices
+    return chosen if set(chosen) != set(devices) and all(_is_uuid(device) for device in chosen) else ()
+
+
+def _is_uuid(device: str) -> bool:
+    return device.startswith(("GPU-", "MIG-"))
+
+
+def view_of(state: State, now: float) -> View:
+    """The state as a decision by memory sees it."""
+    tenants = {model: _tenant(state, instance, now) for model, instance in state.instances.items()}
+    wishes = {model: wish for model in state.spec.models if (wish := _wish(state, model)) is not None}
+    return View(rooms_of(state), tenants, wishes)
+
+
+def rooms_of(state: State) -> dict[str, Room]:
+    """What there is of each pool."""
+    yielded = yielded_pools(state)
+    rooms = {}
+    for pool, reading in state.memory.pools.items():
+        headroom = _headroom(state, pool)
+        available = state.memory.available(pool, state.instances.values(), headroom)
+        foreign = state.memory.foreign.get(pool, 0)
+        rooms[pool] = Room(
+            pool, reading.label, reading.index, reading.total_bytes, available, headroom, foreign, pool in yielded
+        )
+    return rooms
+
+
+def _headroom(state: State, pool: str) -> int:
+    fit = state.spec.fit
+    if fit is None:
+        return 0
+    if pool == HOST:
+        return fit.host_headroom_bytes
+    return max(fit.headroom_bytes, state.spec.yielding.free_below_bytes)
+
+
+def _tenant(state: State, instance: Instance, now: float) -> Tenant:
+    is_rested = _is_rested(state, instance, now)
+    claims = instance.claims.all() if instance.claims.is_known else _guessed_claims(state)
+    return Tenant(claims, eviction_cost_of(state, instance, now), instance.is_pinned, is_rested)
+
+
+def _is_rested(state: State, instance: Instance, now: float) -> bool:
+    """Whether it has been there for the minimum residency."""
+    fit = state.spec.fit
+    if fit is None or instance.phase is not Phase.READY or instance.ready_at is None:
+        return True
+    return now >= instance.ready_at + fit.min_residency_seconds
+
+
+def _guessed_claims(state: State) -> dict[str, int]:
+    """What an instance may hold that was started when memory did not decide: all that nobody else accounts for."""
+    return {pool: state.memory.foreign.get(pool, 0) for pool in state.memory.devices}
+
+
+def eviction_cost_of(state: State, instance: Instance, now: float) -> float:
+    """What it costs to evict an instance: as configured, or by its load time and its use."""
+    cost = instance.spec.evict_cost
+    if cost is None:
+        use = state.uses.get(instance.model)
+        lately = 0.0 if use is None else use.now(now, USE_HALF_LIFE_SECONDS)
+        cost = eviction_cost(load_seconds(state, instance.model), lately)
+    return cost * GIVEN_UP if instance.phase is Phase.DRAINING else cost
+
+
+def load_seconds(state: State, model: str) -> float:
+    """How long a model takes to load, as far as that was learned."""
+    assessed = state.needs.get(model)
+    if assessed is not None and assessed.need.load_seconds is not None:
+        return assessed.need.load_seconds
+    return state.loads.get(model, DEFAULT_LOAD_SECONDS)
+
+
+def _wish(state: State, model: str) -> Wish | None:
+    """What a model asks for; also by an old figure, which then has to be found out again before anything is done."""
+    assessed = state.needs.get(model)
+    if assessed is None:
+        return None
+    is_alone = assessed.is_raised or assessed.need.source is NeedSource.UNKNOWN
+    return Wish(assessed.need, state.spec.models[model].devices, is_alone)
+
+
+# --- what the others do -----------------------------------------------------------------------
+
+
+def occupants_of(state: State) -> dict[str, Occupant]:
+    """Every model that has an instance, the one that would be missed least first."""
+    by_use = sorted(state.instances.values(), key=lambda instance: _missed(state, instance))
+    return {instance.model: _occupant(state, instance) for instance in by_use}
+
+
+def _missed(state: State, instance: Instance) -> tuple[bool, bool, float]:
+    """How recently it was used; what drains was given up, and to take that back with every lease might never end."""
+    is_in_use = bool(instance.leases) or instance.model in state.queue
+    return (instance.phase is not Phase.DRAINING, is_in_use, instance.used_at)
+
+
+def _occupant(state: State, instance: Instance) -> Occupant:
+    model = instance.model
+    head = state.first_waiter(model)
+    if instance.is_leaving:
+        return Occupant(model, Use.LEAVING)
+    if head is None:
+        return Occupant(model, Use.SERVING if instance.leases else Use.IDLE)
+    if instance.phase is Phase.STARTING:
+        return Occupant(model, Use.LOADING)
+    if instance.leases or instance.phase is Phase.READY:  # its waiters are served in this very step
+        return Occupant(model, Use.SERVING)
+    return Occupant(model, Use.IDLE, state.rank(head))

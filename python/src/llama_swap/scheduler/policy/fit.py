@@ -1,0 +1,289 @@
+"""Who may run beside whom where memory decides: one pure function over the waiting, the running and the room there is.
+
+A model starts where what it needs finds room. If it finds none, the cheapest set of idle models that makes room is
+evicted; if idle ones do not suffice, busy ones are waited for, and drained when the candidate is overdue. If even all
+that may leave would not make room it is refused, and nobody is evicted.
+
+Two rooms are kept while the candidates are gone through. *Now* is what can be given out at this moment. *Later* is what
+there will be when all that are leaving, and all victims of earlier candidates, have left and those candidates have
+started. Who starts must fit into both; victims are chosen by the later one. So nobody takes what another one's victims
+leave their places for, and swaps that do not touch each other's memory go on side by side.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llama_swap.scheduler.commands import RejectReason
+from llama_swap.scheduler.policy.rooms import Bytes, Room, Site, Wish, sites
+from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use
+from llama_swap.scheduler.policy.victims import cheapest
+
+BUSY_COST = 1e9
+"""What it costs besides to take the place of a model in use: all idle ones together are cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A model that holds memory.
+
+    Attributes:
+        claims: what it holds or may still take, by pool; leaving gives all of it back.
+        cost: of evicting it.
+        is_rested: it has been there for the minimum residency.
+    """
+
+    claims: Bytes
+    cost: float = 0.0
+    is_pinned: bool = False
+    is_rested: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that a decision by memory depends on, at one moment.
+
+    Attributes:
+        rooms: all pools.
+        tenants: every model that has an instance.
+        wishes: what the candidates need; one without an entry is not known yet and waits.
+    """
+
+    rooms: Mapping[str, Room]
+    tenants: Mapping[str, Tenant]
+    wishes: Mapping[str, Wish]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One way to seat a candidate.
+
+    Attributes:
+        victims: who has to leave for it.
+        waits: for those that leave anyway, or for an earlier claim to be settled.
+        cost: of all victims.
+    """
+
+    site: Site
+    victims: tuple[str, ...]
+    waits: bool
+    cost: float
+    size: int
+    is_alone: bool
+
+    @property
+    def order(self) -> tuple[bool, int, float, bool, int]:
+        """The best first: nobody in use, few devices, little lost, at once, on small devices."""
+        return (self.cost >= BUSY_COST, len(self.site.devices), self.cost, self.waits, self.size)
+
+
+@dataclass(slots=True)
+class Table:
+    """The room while the candidates are gone through.
+
+    Attributes:
+        seated: everybody who has an instance, or gets one in this very step.
+        now, later: see the module.
+        most: the room there would be if everybody left who may.
+        claimants: earlier candidates that evict or drain.
+        taken: the models that leave for them.
+    """
+
+    view: View
+    seated: dict[str, Occupant]
+    now: dict[str, int]
+    later: dict[str, int]
+    most: dict[str, int]
+    claimants: list[str] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+
+def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occupant], view: View) -> list[Placement]:
+    """Judge every candidate.
+
+    Args:
+        candidates: in the order of the queue.
+        occupants: every model that has an instance.
+        view: what each of them holds and needs.
+    """
+    table = _lay(view, occupants)
+    placements = []
+    for candidate in candidates:
+        wish = view.wishes.get(candidate.model)
+        if wish is None:
+            placements.append(Placement(candidate, Step.WAIT))
+        else:
+            placements.append(_judge(table, candidate, wish))
+    return placements
+
+
+def most_room(view: View, occupants: Mapping[str, Occupant]) -> dict[str, int]:
+    """What there would be of each pool if everybody left who may."""
+    return _lay(view, occupants).most
+
+
+def _lay(view: View, occupants: Mapping[str, Occupant]) -> Table:
+    now = {pool: room.available_bytes for pool, room in view.rooms.items()}
+    later, most = dict(now), dict(now)
+    for model, tenant in view.tenants.items():
+        is_leaving = occupants[model].use is Use.LEAVING
+        for pool in now:
+            if is_leaving:
+                later[pool] += tenant.claims.get(pool, 0)
+            if is_leaving or not tenant.is_pinned:
+                most[pool] += tenant.claims.get(pool, 0)
+    return Table(view, dict(occupants), now, later, most)
+
+
+def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
+    own = _own(table, candidate)
+    most = _room(table, table.most, [model for model in own if table.view.tenants[model].is_pinned])
+    if not any(site.fits(most) for site in _usable(table.view, wish)):
+        return _refuse(table.view, candidate, wish)
+    later = _room(table, table.later, own)
+    plans = list(_plans(table, candidate, wish, later))
+    if not plans:  # it fits only without what earlier ones have claimed
+        return Placement(candidate, Step.WAIT, behind=_claimant(table))
+    plan = min(plans, key=lambda plan: plan.order)
+    in_the_way = _in_the_way(table, candidate, plan)
+    if not in_the_way:
+        if plan.waits:
+            return Placement(candidate, Step.WAIT, behind=_claimant(table))
+        return _start(table, candidate, plan)
+    cost = sum(table.view.tenants[model].cost for model in plan.victims)
+    is_free = all(_is_free(table, model, candidate) for model in in_the_way)
+    if not is_free and not candidate.is_overdue:
+        return Placement(candidate, Step.WAIT, in_the_way, devices=plan.site.devices, cost=cost)
+    _claim(table, candidate, plan, later)
+    step = Step.EVICT if is_free else Step.DRAIN
+    return Placement(candidate, step, in_the_way, devices=plan.site.devices, cost=cost)
+
+
+def _plans(table: Table, candidate: Candidate, wish: Wish, later: Bytes) -> Iterator[Plan]:
+    """A plan for each site; further devices only where fewer do without disturbing anybody in use."""
+    found = False
+    for some in sites(wish, table.view.rooms):
+        for site in some:
+            if any(table.view.rooms[device].is_yielded for device in site.devices):
+                continue
+            plan = _plan(table, candidate, wish, site, later)
+            if plan is not None:
+                found |= plan.cost < BUSY_COST
+                yield plan
+        if found:
+            return
+
+
+def _plan(table: Table, candidate: Candidate, wish: Wish, site: Site, later: Bytes) -> Plan | None:
+    costs = dict(_costs(table, candidate, site))
+    victims = _victims(table, wish, site, later, costs)
+    if victims is None:
+        return None
+    waits = bool(victims) or not site.fits(_both(table)) or (wish.is_alone and bool(_leaving(table, candidate, site)))
+    size = sum(table.view.rooms[device].total_bytes for device in site.devices)
+    return Plan(site, victims, waits, sum(costs[model] for model in victims), size, wish.is_alone)
+
+
+def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[str, float]) -> tuple[str, ...] | None:
+    def suffices(gone: Sequence[str]) -> bool:
+        return site.fits(_room(table, later, gone))
+
+    if wish.is_alone:
+        return tuple(costs) if suffices(tuple(costs)) else None
+    idle = {model: cost for model, cost in costs.items() if cost < BUSY_COST}
+    return cheapest(idle, suffices) or (cheapest(costs, suffices) if not suffices(()) else ())
+
+
+def _costs(table: Table, candidate: Candidate, site: Site) -> Iterator[tuple[str, float]]:
+    """Who holds something of what a site takes from, and may leave."""
+    for model, tenant in table.view.tenants.items():
+        if tenant.is_pinned or model in table.taken or model == candidate.model:
+            continue
+        if table.seated[model].use is Use.LEAVING or not _holds(tenant, site.pools):
+            continue
+        yield model, tenant.cost + (0.0 if _is_free(table, model, candidate) else BUSY_COST)
+
+
+def _holds(tenant: Tenant, pools: Sequence[str]) -> bool:
+    return any(tenant.claims.get(pool) for pool in pools)
+
+
+def _is_free(table: Table, model: str, candidate: Candidate) -> bool:
+    if not table.seated[model].is_free_for(candidate):
+        return False
+    tenant = table.view.tenants.get(model)
+    return tenant is None or tenant.is_rested or candidate.is_overdue or table.seated[model].use is Use.LEAVING
+
+
+def _own(table: Table, candidate: Candidate) -> tuple[str, ...]:
+    """Its own last instance, which has to exit first; what leaves already is counted."""
+    own = table.seated.get(candidate.model)
+    return (candidate.model,) if own is not None and own.use is not Use.LEAVING else ()
+
+
+def _in_the_way(table: Table, candidate: Candidate, plan: Plan) -> tuple[str, ...]:
+    own = (candidate.model,) if candidate.model in table.seated else ()
+    leaving = _leaving(table, candidate, plan.site) if plan.waits else ()
+    return (*plan.victims, *leaving, *own)
+
+
+def _leaving(table: Table, candidate: Candidate, site: Site) -> tuple[str, ...]:
+    return tuple(
+        model
+        for model, tenant in table.view.tenants.items()
+        if model != candidate.model and table.seated[model].use is Use.LEAVING and _holds(tenant, site.pools)
+    )
+
+
+def _room(table: Table, room: Bytes, gone: Sequence[str]) -> dict[str, int]:
+    """A room after some have left it."""
+    tenants = [table.view.tenants[model].claims for model in gone if model in table.view.tenants]
+    return {pool: size + sum(claims.get(pool, 0) for claims in tenants) for pool, size in room.items()}
+
+
+def _claimant(table: Table) -> str | None:
+    return table.claimants[0] if table.claimants else None
+
+
+def _both(table: Table) -> dict[str, int]:
+    """What is there now and is not another one's later."""
+    return {pool: min(size, table.later[pool]) for pool, size in table.now.items()}
+
+
+def _start(table: Table, candidate: Candidate, plan: Plan) -> Placement:
+    taken = plan.site.taken(_both(table))
+    _take(table.now, taken)
+    _take(table.later, taken)
+    table.seated[candidate.model] = Occupant(candidate.model, Use.LOADING)
+    return Placement(candidate, Step.START, devices=plan.site.devices, taken=taken, is_alone=plan.is_alone)
+
+
+def _claim(table: Table, candidate: Candidate, plan: Plan, later: Bytes) -> None:
+    room = _room(table, later, plan.victims)
+    _take(room, plan.site.taken(room))
+    table.later = room
+    table.taken |= set(plan.victims)
+    table.claimants.append(candidate.model)
+
+
+def _take(room: dict[str, int], taken: Bytes) -> None:
+    for pool, size in taken.items():
+        room[pool] -= size
+
+
+def _usable(view: View, wish: Wish) -> Iterator[Site]:
+    for some in sites(wish, view.rooms):
+        for site in some:
+            if not any(view.rooms[device].is_yielded for device in site.devices):
+                yield site
+
+
+def _refuse(view: View, candidate: Candidate, wish: Wish) -> Placement:
+    """It can never fit; say whether that is only because of what others use."""
+    pinned = [tenant.claims for tenant in view.tenants.values() if tenant.is_pinned]
+    room = {
+        pool: room.total_bytes - room.headroom_bytes - sum(claims.get(pool, 0) for claims in pinned)
+        for pool, room in view.rooms.items()
+    }
+    would_fit = any(site.fits(room) for some in sites(wish, view.rooms) for site in some)
+    refusal = RejectReason.YIELDED if would_fit else RejectReason.DOES_NOT_FIT
+    return Placement(candidate, Step.REFUSE, refusal=refusal)

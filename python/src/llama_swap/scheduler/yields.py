@@ -1,0 +1,138 @@
+"""Devices that are left to other programs: whom that concerns, and when it begins and ends by itself."""
+
+from collections.abc import Iterator
+
+from llama_swap.scheduler.instance import Instance, Phase
+from llama_swap.scheduler.memory import HOST
+from llama_swap.scheduler.state import State, Yielding
+
+AUTO = "auto:"
+"""The holder of an automatic yield is this and the pool."""
+
+GROWN_BYTES = 128 << 20
+"""Use by others that grew by less is noise."""
+
+
+def pools_of(state: State, yielding: Yielding) -> frozenset[str]:
+    """The known devices that a yield leaves to others."""
+    devices = [reading for reading in state.memory.pools.values() if reading.pool != HOST]
+    if not yielding.devices:
+        return frozenset(reading.pool for reading in devices)
+    return frozenset(
+        reading.pool
+        for reading in devices
+        if any(_is_named(name, reading.pool, reading.index) for name in yielding.devices)
+    )
+
+
+def _is_named(name: str, pool: str, index: int | None) -> bool:
+    return name in (pool, str(index)) or ("-" in name and pool.startswith(name))
+
+
+def yielded_pools(state: State) -> frozenset[str]:
+    """All devices that are left to others now."""
+    return frozenset(pool for yielding in state.yields.values() for pool in pools_of(state, yielding))
+
+
+def yield_upon(state: State, instance: Instance) -> Yielding | None:
+    """The yield for which an instance has to leave: one of a device it holds memory of, or may hold memory of."""
+    return next((y for y in state.yields.values() if _concerns(state, y, instance)), None)
+
+
+def _concerns(state: State, yielding: Yielding, instance: Instance) -> bool:
+    if instance.spec.devices == ():
+        return False
+    if instance.claims.is_known and state.memory.devices:
+        return any(instance.claims.of(pool) for pool in pools_of(state, yielding))
+    if instance.devices:
+        return not pools_of(state, yielding).isdisjoint(instance.devices)
+    return yield_before(state, instance.model) is yielding or instance.spec.devices is None
+
+
+def yield_before(state: State, model: str) -> Yielding | None:
+    """The yield that leaves a model no device; None where it can run somewhere, or needs no device."""
+    named = state.spec.models[model].devices
+    if named == () or not state.yields:
+        return None
+    devices = state.memory.devices
+    if not devices:  # nobody knows which is which
+        return next((y for y in state.yields.values() if _may_mean(y, named)), None)
+    gone = yielded_pools(state)
+    if named is None:
+        needed = frozenset(devices) if set(devices) <= gone else frozenset()
+    else:
+        readings = [state.memory.pools[pool] for pool in devices]
+        needed = frozenset(
+            reading.pool
+            for reading in readings
+            if "*" in named or any(_is_named(name, reading.pool, reading.index) for name in named)
+        )
+    return next((y for y in state.yields.values() if not needed.isdisjoint(pools_of(state, y))), None)
+
+
+def yield_touching(state: State, model: str) -> Yielding | None:
+    """The yield that leaves a model fewer devices than it could use."""
+    before = yield_before(state, model)
+    if before is not None or state.spec.models[model].devices is not None:
+        return before
+    return next((y for y in state.yields.values() if pools_of(state, y)), None)
+
+
+def words_of(yielding: Yielding) -> str:
+    """Why devices are left to others, for people."""
+    return yielding.because or f"yielded to {yielding.holder}"
+
+
+def _may_mean(yielding: Yielding, named: tuple[str, ...] | None) -> bool:
+    return not yielding.devices or named is None or "*" in named or not set(named).isdisjoint(yielding.devices)
+
+
+def remaining_devices(state: State, model: str) -> tuple[str, ...]:
+    """What a model is confined to while some devices are yielded and its command leaves the choice; () is none."""
+    if state.spec.models[model].devices is not None or not state.yields:
+        return ()
+    gone = yielded_pools(state)
+    return tuple(pool for pool in state.memory.devices if pool not in gone) if gone else ()
+
+
+def note_pressure(state: State, now: float) -> None:
+    """Begin, prolong or forget the automatic yields by the latest reading.
+
+    Memory that an exited process of ours has not given back yet looks like the use of others, so while some is on its
+    way the reading says nothing about them.
+    """
+    least = state.spec.yielding.free_below_bytes
+    memory = state.memory
+    if not least or memory.problem:
+        return
+    for pool in memory.devices:
+        if any(i.phase is Phase.RELEASING and i.claims.of(pool) for i in state.instances.values()):
+            continue
+        holder, foreign = AUTO + pool, memory.foreign.get(pool, 0)
+        if memory.pools[pool].free_bytes >= least:
+            memory.quiet[pool] = foreign
+        elif holder in state.yields or foreign >= memory.quiet.get(pool, 0) + GROWN_BYTES:
+            _press(state, pool, foreign, now)
+
+
+def _press(state: State, pool: str, foreign: int, now: float) -> None:
+    holder, label = AUTO + pool, state.memory.pools[pool].label
+    before = state.yields.get(holder)
+    since = now if before is None else before.since
+    because = f"other programs use {foreign / 2**30:.1f} GiB of {label}"
+    until = now + state.spec.yielding.return_after_seconds
+    state.yields[holder] = Yielding(holder, (pool,), since, until, because)
+
+
+def deadlines(state: State) -> Iterator[float]:
+    """When a yield ends, and when those that drain for one have had their time."""
+    bound = state.spec.yielding.drain_seconds
+    for yielding in state.yields.values():
+        if yielding.until is not None:
+            yield yielding.until
+        if (
+            bound
+            and yielding.since + bound > state.now
+            and any(i.is_yielded and not i.is_leaving for i in state.instances.values())
+        ):
+            yield yielding.since + bound
