@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from llama_swap.api.guard import guard
 from llama_swap.api.site import SITE
 from llama_swap.config import PortBook, load_config
+from llama_swap.logs import LogHub
 from llama_swap.scheduler.memory import HOST
 from llama_swap.scheduler.policy.ruling import RuleKind
 from llama_swap.scheduler.snapshot import InstanceView, ModelView, PoolView, Snapshot, Standing
@@ -106,7 +108,9 @@ def supervisor(make_supervisor):
 async def serving(supervisor, routes):
     """A client of these routes behind the guard."""
     application = web.Application(middlewares=[guard], client_max_size=0)
-    site = SimpleNamespace(supervisor=supervisor, config=supervisor.config, known_names=frozenset())
+    site = SimpleNamespace(
+        supervisor=supervisor, config=supervisor.config, known_names=frozenset(), hub=MagicMock(spec=LogHub)
+    )
     application[SITE] = site
     application.add_routes(routes)
     async with TestClient(TestServer(application)) as client:

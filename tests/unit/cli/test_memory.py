@@ -69,9 +69,13 @@ def test_account():
 
 
 def test_account_of_what_nobody_knows():
-    """A model that never ran and whose file says nothing."""
-    account = {"need": {"source": "unknown", "load_seconds": None}, "devices": [], "lines": []}
-    assert list(account_lines(account)) == ["  nobody knows what it needs: it runs alone the first time"]
+    """A model that never ran and whose file says nothing; why not, where that is known."""
+    need = {"source": "unknown", "load_seconds": None, "parts": [{"what": "no model file in its command", "bytes": 0}]}
+    account = {"need": need, "devices": [], "lines": []}
+    (line,) = account_lines(account)
+    assert line == "  nobody knows what it needs (no model file in its command): it runs alone the first time"
+    (line,) = account_lines({**account, "need": {**need, "parts": []}})
+    assert line == "  nobody knows what it needs: it runs alone the first time"
 
 
 def test_explain_shows_the_account(service, capsys):
@@ -80,6 +84,16 @@ def test_explain_shows_the_account(service, capsys):
     service.answer("GET /api/explain/a", {**answer, "refusal": None, "memory": ACCOUNT})
     assert main(["explain", "a"]) == 0
     assert capsys.readouterr().out.splitlines() == ["a starts at once", *account_lines(ACCOUNT)]
+
+
+def test_explain_does_not_say_the_sum_twice(service, capsys):
+    """The message of a refusal is the sum that was shown already; another refusal is said in full."""
+    refusal = {"reason": "does_not_fit", "message": "m does not fit: needs 18 GiB; GPU 0: 24 GiB"}
+    answer = {"selector": None, "model": "a", "outcome": "refused", "would_stop": [], "waits_for": "", "rule": None}
+    for fits, said in ((False, "not even if everybody leaves that may"), (True, refusal["message"])):
+        service.answer("GET /api/explain/a", {**answer, "refusal": refusal, "memory": {**ACCOUNT, "fits": fits}})
+        main(["explain", "a"])
+        assert capsys.readouterr().out.splitlines()[-1] == f"  does_not_fit: {said}"
 
 
 def test_ps_shows_it_all(service, capsys):

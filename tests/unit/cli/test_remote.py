@@ -264,7 +264,10 @@ def test_explain(service, capsys):
         "model": "b",
         "outcome": "waits",
         "would_start": True,
-        "would_stop": [{"model": "a", "because": "a serves 2 requests"}],
+        "would_stop": [
+            {"model": "a", "because": "a serves 2 requests"},
+            {"model": "c", "because": "idle", "cost": 3.14},
+        ],
         "waits_for": "a serves 2 requests",
         "position": 1,
         "rule": {"kind": "matrix", "name": "day", "text": "a|b", "cost": 3},
@@ -277,6 +280,7 @@ def test_explain(service, capsys):
         "selector fast stands for b",
         "b has to wait",
         "  stops a: a serves 2 requests",
+        "  stops c: idle (cost 3.1)",
         "  waits for: a serves 2 requests (position 1)",
         "  by the rule of matrix day: a|b, cost 3",
     ]

@@ -49,7 +49,7 @@ def _event_text(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - o
         case events.PinChanged(model=model, pinned=pinned):
             return f"{model} {'pinned' if pinned else 'unpinned'}"
         case events.YieldRequested(holder=holder, because=because):
-            return f"devices yielded to {holder}: {because}"
+            return f"devices yielded to {holder}{f': {because}' if because else ''}"
         case events.YieldEnded(holder=holder):
             return f"yield to {holder or 'everybody'} ended"
         case events.DeadlineReached():

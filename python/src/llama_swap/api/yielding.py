@@ -64,7 +64,8 @@ async def end(request: web.Request) -> web.Response:
 
 def _leaving(site: Site, before: Snapshot) -> dict[str, Any]:
     """The yields in force, and the models that leave because of the newest, idle ones and busy ones."""
-    going = {view.model for view in before.instances if view.phase in (Phase.DRAINING, Phase.STOPPING)}
+    leaving = (Phase.DRAINING, Phase.STOPPING, Phase.RELEASING)
+    going = {view.model for view in before.instances if view.phase in leaving}
     after = site.supervisor.snapshot()
     fresh = [view for view in after.instances if view.model not in going]
     return {

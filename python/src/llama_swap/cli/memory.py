@@ -49,7 +49,8 @@ def account_lines(account: Mapping[str, Any]) -> Iterator[str]:
     """The sum behind a decision by memory: the need, each pool, and where it goes."""
     need = account["need"]
     if need["source"] == "unknown":
-        yield "  nobody knows what it needs: it runs alone the first time"
+        reasons = "".join(f" ({part['what']})" for part in need["parts"])
+        yield f"  nobody knows what it needs{reasons}: it runs alone the first time"
     for line in account["lines"]:
         yield f"  {line}"
     if account["devices"]:

@@ -107,16 +107,21 @@ def _explained(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"selector {answer['selector']} stands for {model}"
     yield _OUTCOMES[answer["outcome"]].format(model=model)
     for victim in answer["would_stop"]:
-        yield f"  stops {victim['model']}: {victim['because']}"
+        cost = victim.get("cost")
+        yield f"  stops {victim['model']}: {victim['because']}{f' (cost {cost:.1f})' if cost is not None else ''}"
     if answer["waits_for"]:
         yield f"  waits for: {answer['waits_for']} (position {answer['position']})"
-    if account := answer.get("memory"):
+    account = answer.get("memory")
+    if account:
         yield from account_lines(account)
-    if rule := answer["rule"]:
+    rule = answer["rule"]
+    if rule and rule["kind"] != "fit":
         cost = f", cost {rule['cost']}" if rule["cost"] is not None else ""
         yield f"  by the rule of {rule['kind']} {rule['name'] or '(none: it runs alone)'}: {rule['text']}{cost}"
-    if answer["refusal"]:
-        yield f"  {answer['refusal']['reason']}: {answer['refusal']['message']}"
+    if refusal := answer["refusal"]:
+        # The message of one that does not fit is the sum that stands above it.
+        message = "not even if everybody leaves that may" if account and not account["fits"] else refusal["message"]
+        yield f"  {refusal['reason']}: {message}"
 
 
 def _ps_row(model: Mapping[str, Any]) -> tuple[str, ...]:
