@@ -11,7 +11,7 @@ import re
 MAX_LINE_BYTES = 4096
 """Messages of this kind are short; what is longer is somebody's text."""
 
-_HINT = re.compile(rb"memory|alloc|ALLOC|Memory|MEMORY")
+_HINT = re.compile(rb"memory|Memory|MEMORY|alloc|ALLOC|max seq len")
 _HARMLESS = re.compile(rb"pinned memory|host buffer for async|skipping reorder|prompt cache|falling back")
 _SAYS_SO = re.compile(
     rb"|".join(

@@ -131,7 +131,7 @@ class _Progress:
     stop: threading.Event
     allowed: int
     read: int = 0
-    checked_at: int = CHECKED_EVERY_BYTES
+    checked_at: int = 0
 
     def obstacle(self) -> str:
         """Why the next chunk must not be read; "" is no reason."""

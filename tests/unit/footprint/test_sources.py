@@ -1,0 +1,187 @@
+"""A need from each source."""
+
+from dataclasses import replace
+
+import pytest
+
+from llama_swap.footprint.estimate import DEVICE_CONTEXT_BYTES, PROGRAM_BYTES, Part
+from llama_swap.footprint.facts import ModelFacts
+from llama_swap.footprint.files import read_invocation
+from llama_swap.footprint.learned import AskedDevice, Learned, Peak
+from llama_swap.footprint.memory_use import Split
+from llama_swap.footprint.sources import (
+    adaptable,
+    from_asked,
+    from_declared,
+    from_learned,
+    on_named_devices,
+    with_floor,
+)
+from llama_swap.scheduler.memory import Need, NeedSource
+
+GIB = 1 << 30
+MIB = 1 << 20
+CONTEXT = DEVICE_CONTEXT_BYTES
+
+
+def facts(devices=None, **declared):
+    """A model on these devices."""
+    return ModelFacts("m", ("llama-server",), devices=devices, **declared)
+
+
+def learned(*peaks, host=0):
+    """Figures of runs on so many devices."""
+    return Learned(peaks={str(len(peak)): Peak(sum(peak.values()), peak) for peak in peaks}, host_bytes=host)
+
+
+def test_a_peak_on_one_device_holds_on_any():
+    """Which one it was does not bind the next start."""
+    need = from_learned(facts(), learned({"A": 9}, host=2))
+    assert (need.source, need.device_bytes, need.host_bytes, need.by_device) == (NeedSource.LEARNED, 9, 2, {})
+    assert need.per_device_bytes == CONTEXT
+    assert sum(size for _, size in need.parts) == 11
+
+
+def test_a_peak_on_two_devices_is_less_on_one():
+    """By what each device costs on its own."""
+    assert from_learned(facts(), learned({"A": 5 * GIB, "B": 5 * GIB})).device_bytes == 10 * GIB - CONTEXT
+
+
+def test_what_a_further_device_costs_is_learned():
+    """From runs with and without it."""
+    need = from_learned(facts(), learned({"A": 9 * GIB}, {"A": 5 * GIB, "B": 5 * GIB}))
+    assert (need.device_bytes, need.per_device_bytes) == (9 * GIB, GIB)
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [(("A", "B"), {"A": 5, "B": 6}), (("A",), {"C": 9}), (("*",), {"A": 5, "B": 6})],
+)
+def test_a_command_that_names_its_devices_divides_itself(devices, expected):
+    """As it did before on as many."""
+    need = from_learned(facts(devices), learned({"C": 9}, {"A": 5, "B": 6}))
+    assert need.by_device == expected
+    assert need.device_bytes == sum(expected.values())
+
+
+def test_a_model_on_the_cpu_has_only_the_hosts_peak():
+    """And no device."""
+    need = from_learned(facts(()), learned(host=7))
+    assert (need.device_bytes, need.host_bytes) == (0, 7)
+
+
+def test_what_is_declared_holds():
+    """What is not, comes from the estimate."""
+    guess = Need(NeedSource.ESTIMATED, 50, 7, per_device_bytes=3)
+    need = from_declared(facts(vram_bytes=18), guess)
+    assert (need.source, need.device_bytes, need.host_bytes, need.per_device_bytes) == (NeedSource.DECLARED, 18, 7, 3)
+    need = from_declared(facts(vram_by_device={"0": 4, "1": 5}, ram_bytes=2), None)
+    assert (need.device_bytes, need.host_bytes, need.by_device) == (9, 2, {"0": 4, "1": 5})
+    assert from_declared(facts(vram_bytes=0, ram_bytes=2), guess).per_device_bytes == 0
+    assert sum(size for _, size in need.parts) == 11
+
+
+HOST = AskedDevice("Host", 300 * MIB, 10 * MIB, 20 * MIB)
+CUDA0 = AskedDevice("CUDA0", 4 * GIB, GIB, 256 * MIB)
+CUDA1 = AskedDevice("CUDA1", 2 * GIB, GIB, 128 * MIB)
+
+
+@pytest.fixture
+def invocation(tmp_path):
+    """``invocation(*options)`` is a command that names a file."""
+    path = tmp_path / "m.gguf"
+    path.touch()
+    return lambda *options: read_invocation(ModelFacts("m", ("llama-server", "-m", str(path), *options)))
+
+
+def test_an_answer_of_llama_cpp(invocation):
+    """Its sums, and what it does not count."""
+    need = from_asked(facts(), invocation(), (CUDA0, HOST), [Part("multimodal projector", Split(GIB, 5 * MIB))])
+    assert need.source is NeedSource.ASKED
+    assert need.device_bytes == 6 * GIB + 256 * MIB + CONTEXT
+    assert need.host_bytes == 35 * MIB + PROGRAM_BYTES
+    assert need.per_device_bytes == CONTEXT + 256 * MIB
+    assert sum(size for _, size in need.parts) == need.device_bytes + need.host_bytes
+    assert dict(need.parts)["multimodal projector"] == GIB
+
+
+def test_an_answer_without_a_device(invocation):
+    """A build for the CPU."""
+    need = from_asked(facts(), invocation(), (HOST,), [])
+    assert (need.device_bytes, need.host_bytes) == (0, 330 * MIB + PROGRAM_BYTES)
+
+
+def test_weights_that_are_used_on_the_host_count(invocation):
+    """Where a part of the model stays there."""
+    need = from_asked(facts(), invocation("-cmoe"), (CUDA0, HOST), [])
+    assert need.host_bytes == 330 * MIB + PROGRAM_BYTES
+
+
+def test_an_answer_for_named_devices_is_divided(invocation):
+    """In the order in which the command names them; devices that get nothing cost nothing."""
+    unused = AskedDevice("CUDA2", 0, 0, 0)
+    need = from_asked(facts(("1", "0")), invocation(), (CUDA0, CUDA1, unused, HOST), [])
+    assert need.by_device == {"1": CUDA0.total_bytes + CONTEXT, "0": CUDA1.total_bytes + CONTEXT}
+    assert need.device_bytes == sum(need.by_device.values())
+
+
+def test_a_figure_is_put_on_the_one_device_that_is_named():
+    """Of several nobody knows the division."""
+    need = Need(NeedSource.ESTIMATED, 5)
+    assert on_named_devices(facts(("1",)), need).by_device == {"1": 5}
+    for devices in (None, (), ("*",), ("0", "1")):
+        assert on_named_devices(facts(devices), need) == need
+    unknown = Need(NeedSource.UNKNOWN)
+    assert on_named_devices(facts(("1",)), unknown) == unknown
+
+
+WANTED = Need(NeedSource.ESTIMATED, 10 * GIB, per_device_bytes=GIB, parts=(("all", 10 * GIB),))
+
+
+def test_a_server_that_adapts_gets_what_it_wants(invocation):
+    """And what it leaves free besides; not what it once had to make do with."""
+    squeezed = Need(NeedSource.LEARNED, 6 * GIB)
+    need = adaptable(invocation(), WANTED, squeezed, 24 * GIB)
+    assert (need.source, need.device_bytes, need.per_device_bytes) == (NeedSource.ESTIMATED, 11 * GIB, 2 * GIB)
+    assert sum(size for _, size in need.parts) == need.device_bytes
+    assert adaptable(invocation("-fitt", "0"), WANTED, None, None).device_bytes == 10 * GIB
+
+
+def test_a_server_that_got_what_it_wanted_is_known(invocation):
+    """Then what was learned is better than any figure from before."""
+    seen = Need(NeedSource.LEARNED, 9 * GIB + GIB // 2, by_device={"A": 9 * GIB + GIB // 2})
+    need = adaptable(invocation(), WANTED, seen, 24 * GIB)
+    assert (need.source, need.device_bytes) == (NeedSource.LEARNED, 10 * GIB + GIB // 2)
+    assert need.by_device == {"A": 10 * GIB + GIB // 2}
+
+
+def test_a_server_that_wants_more_than_there_is_takes_what_it_gets(invocation):
+    """So nothing is known before it ran, and it must not be refused."""
+    need = adaptable(invocation(), WANTED, None, 8 * GIB)
+    assert need.source is NeedSource.UNKNOWN
+    assert need.parts == (("it wants more than there is and makes itself smaller to fit", 0),)
+    seen = Need(NeedSource.LEARNED, 7 * GIB)
+    assert adaptable(invocation(), WANTED, seen, 8 * GIB) == seen
+
+
+def test_a_server_on_the_cpu_leaves_nothing_free_on_a_device(invocation):
+    """There is no margin of none."""
+    need = Need(NeedSource.ASKED, 0, 5)
+    assert adaptable(invocation(), need, None, 8 * GIB) == need
+
+
+def test_what_is_not_known_may_have_been_seen(invocation):
+    """Learned figures are better than none."""
+    unknown = Need(NeedSource.UNKNOWN)
+    assert adaptable(invocation(), unknown, None, 8 * GIB) == unknown
+    assert adaptable(invocation(), unknown, WANTED, 8 * GIB) == WANTED
+
+
+def test_a_floor_lifts_a_need():
+    """After memory ran out, in proportion on each device; an unknown need stays unknown."""
+    need = with_floor(replace(WANTED, by_device={"A": 6 * GIB, "B": 4 * GIB}), Learned(floor_bytes=12 * GIB))
+    assert (need.device_bytes, sum(size for _, size in need.parts)) == (12 * GIB, 12 * GIB)
+    assert need.by_device["A"] == pytest.approx(7.2 * GIB, abs=2)
+    assert with_floor(WANTED, Learned(floor_bytes=9 * GIB)) == WANTED
+    assert with_floor(WANTED, Learned(floor_host_bytes=3)).host_bytes == 3
+    assert with_floor(Need(NeedSource.UNKNOWN), Learned(floor_bytes=5)) == Need(NeedSource.UNKNOWN)
