@@ -62,7 +62,9 @@ class Machine:
             part = min(size, max(0, self._free(int(pool[4:]))))
             held[pool] = held.get(pool, 0) + part
             size -= part
-        held[HOST] = int(self.host_takes.get(command.model, wanted.host_bytes / GIB) * GIB)
+        if not self.gpus:
+            held[HOST], size = size, 0
+        held[HOST] = held.get(HOST, 0) + int(self.host_takes.get(command.model, wanted.host_bytes / GIB) * GIB)
         self.held[command.instance_id] = held
         self.latest[command.model] = command.instance_id
         return size <= 0  # else it ran out of memory

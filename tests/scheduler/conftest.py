@@ -46,7 +46,7 @@ from llama_swap.scheduler.events import (
     YieldRequested,
 )
 from llama_swap.scheduler.reconcile import reconcile
-from llama_swap.scheduler.spec import FitSpec, Limits, MatrixSpec, ModelSpec, SchedulerSpec, YieldSpec
+from llama_swap.scheduler.spec import FitSpec, GroupSpec, Limits, MatrixSpec, ModelSpec, SchedulerSpec, YieldSpec
 
 VERBS = {StartProcess: "start", StopProcess: "stop", KillProcess: "kill", AssessNeed: "assess", ReadAhead: "read"}
 
@@ -290,6 +290,7 @@ def play():
         return plays[-1]
 
     begin.spec = make_spec
+    begin.group = lambda members: GroupSpec("together", tuple(members), swap=False)
     yield begin
     check_replay(plays)
 
@@ -299,10 +300,12 @@ def play_fit():
     """``play_fit({model: GiB}, gpus=[24], host=64, fit={...}, yielding={...}, models={...}, ...)``: by memory."""
     plays = []
 
-    def begin(needs, gpus=(24,), *, host=64, fit=None, yielding=None, models=None, **keys):
+    def begin(needs, gpus=(24,), *, host=64, fit=None, yielding=None, models=None, release=5.0, decides=True, **keys):
+        plain = {"headroom_bytes": 0, "host_headroom_bytes": 0, "min_residency_seconds": 0.0, "read_ahead": False}
         rules = {
-            "fit": FitSpec(**({"headroom_bytes": 0, "min_residency_seconds": 0.0, "read_ahead": False} | (fit or {}))),
+            "fit": FitSpec(**(plain | (fit or {}))) if decides else None,
             "yielding": YieldSpec(**(yielding or {})),
+            "release_timeout_seconds": release,
         }
         special = {name: (models or {}).get(name, {}) for name in needs}
         spec = make_spec(special, rules=rules, **keys)

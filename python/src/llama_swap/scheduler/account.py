@@ -34,7 +34,9 @@ def lines_of(state: State, model: str) -> tuple[str, ...]:
         return ()
     most = most_room(view, occupants_of(state))
     pools = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
-    return (need_in_words(wish.need), *(_sum(view, room, most[room.pool]) for room in pools))
+    others = [t.claims for name, t in view.tenants.items() if name != model and t.is_pinned]
+    sums = (_sum(room, most[room.pool], sum(claims.get(room.pool, 0) for claims in others)) for room in pools)
+    return (need_in_words(wish.need), *sums)
 
 
 def refusal_of(state: State, placement: Placement) -> Dismissal:
@@ -82,8 +84,7 @@ def _concerns(view: View, wish: Wish, pool: str) -> bool:
     return bool(need.host_bytes) or (uses_device and has_no_device)
 
 
-def _sum(view: View, room: Room, most: int) -> str:
-    pinned = sum(t.claims.get(room.pool, 0) for t in view.tenants.values() if t.is_pinned)
+def _sum(room: Room, most: int, pinned: int) -> str:
     parts = [gibibytes(room.total_bytes)]
     if room.foreign_bytes:
         parts.append(f"{gibibytes(room.foreign_bytes)} used by others")

@@ -26,6 +26,7 @@ def run_errands(state: State, placements: Sequence[Placement], commands: list[Co
     if state.spec.fit is not None:
         _assess(state, placements, commands)
         _read_ahead(state, placements, commands)
+    state.memory.is_settling = any(placement.is_settling for placement in placements)
     because = _reason_to_measure(state, placements, commands, now)
     if because and state.memory.asked_at is None and state.closing_since is None:
         state.memory.asked_at = now
@@ -94,10 +95,9 @@ def _paces(state: State) -> Iterator[float]:
         else:
             yield WATCH_SECONDS
     is_watching = state.spec.yielding.free_below_bytes and (state.instances or state.queue)
-    if is_watching or any(holder.startswith(AUTO) for holder in state.yields):
+    if is_watching or state.returning or any(holder.startswith(AUTO) for holder in state.yields):
         yield PRESSURE_SECONDS
-    exited_at = state.memory.exited_at
-    if state.queue and exited_at is not None and state.now < exited_at + state.spec.release_timeout_seconds:
+    if state.memory.is_settling:
         yield SETTLE_SECONDS
 
 

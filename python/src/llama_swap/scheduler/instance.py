@@ -14,7 +14,7 @@ Theory. A model has at most one instance at a time. It lives through
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -61,10 +61,9 @@ class Claims:
     measured: frozenset[str] = frozenset()
     last: dict[str, int] | None = None
 
-    @property
-    def is_known(self) -> bool:
-        """Whether anything at all is known."""
-        return bool(self.reserved or self.measured or self.last is not None)
+    def is_known(self, pools: Collection[str]) -> bool:
+        """Whether anything is known about what it holds of these pools."""
+        return bool(self.reserved) or self.last is not None or not self.measured.isdisjoint(pools)
 
     def of(self, pool: str) -> int:
         """What it holds or may still take of one pool.

@@ -37,6 +37,7 @@ class Memory:
         asked_at: when the outstanding reading was asked for; None without one.
         exited_at: when an instance exited last.
         is_after_exit: the last reading shows what that exit left.
+        is_settling: somebody waits for the memory of what exited, although no instance is known to have left it.
         lag_seconds: how long the memory of the last exited instance took to come back.
         quiet: device -> foreign use when enough was free last, to see it grow; for the automatic yield.
     """
@@ -50,6 +51,7 @@ class Memory:
     asked_at: float | None = None
     exited_at: float | None = None
     is_after_exit: bool = True
+    is_settling: bool = False
     lag_seconds: float | None = None
     quiet: dict[str, int] = field(default_factory=dict)
 

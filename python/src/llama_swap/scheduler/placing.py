@@ -131,19 +131,36 @@ def _left_alone(state: State, placement: Placement, now: float) -> str:
 
 def _checked_refusal(state: State, placement: Placement, now: float) -> Placement:
     """Never fitting is said at once; what is only short of memory that others use depends on why they do."""
-    candidate, exited_at = placement.candidate, state.memory.exited_at
+    candidate = placement.candidate
     yielding = yield_touching(state, candidate.model)
     if placement.refusal is RejectReason.YIELDED and yielding is not None:
         return _yielded(state, candidate, words_of(yielding))
-    if not state.memory.is_fresh(now):
+    if not _may_refuse(state, candidate, now):
         return _unmeasured(placement)
     if placement.refusal is RejectReason.DOES_NOT_FIT:
         return placement
+    return _short_for_others(state, placement, now)
+
+
+def _short_for_others(state: State, placement: Placement, now: float) -> Placement:
+    """It would fit if others did not use so much."""
+    candidate, exited_at = placement.candidate, state.memory.exited_at
     if exited_at is not None and now < exited_at + state.spec.release_timeout_seconds:
-        return replace(placement, step=Step.WAIT, note="the memory of what ran before is on its way back")
+        note = "the memory of what ran before is on its way back"
+        return replace(placement, step=Step.WAIT, note=note, is_settling=True)
     if state.spec.yielding.free_below_bytes:
         return _yielded(state, candidate, "other programs use too much of its memory")
+    if candidate.rank == NEVER:
+        return replace(placement, step=Step.WAIT, note="other programs use its memory")
     return replace(placement, refusal=RejectReason.DOES_NOT_FIT)
+
+
+def _may_refuse(state: State, candidate: Candidate, now: float) -> bool:
+    """Whether the last reading began after the request came, too: what others used before says nothing about it."""
+    memory, line = state.memory, state.queue.get(candidate.model)
+    if not memory.is_fresh(now):
+        return False
+    return not line or bool(memory.problem) or (memory.at or 0.0) >= state.first_arrival(candidate.model)
 
 
 def lacks_need(state: State, model: str) -> bool:
@@ -201,7 +218,9 @@ def _headroom(state: State, pool: str) -> int:
 
 def _tenant(state: State, instance: Instance, now: float) -> Tenant:
     is_rested = _is_rested(state, instance, now)
-    claims = instance.claims.all() if instance.claims.is_known else _guessed_claims(state)
+    devices = state.memory.devices
+    is_known = not devices or instance.claims.is_known(devices)
+    claims = instance.claims.all() if is_known else instance.claims.all() | _guessed_claims(state)
     return Tenant(claims, eviction_cost_of(state, instance, now), instance.is_pinned, is_rested)
 
 

@@ -241,6 +241,10 @@ class State:
         """The waiter of a model that has waited longest."""
         return next(iter(self.queue[model].values()))
 
+    def first_arrival(self, model: str) -> float:
+        """Since when somebody has been waiting for a model."""
+        return self.oldest_waiter(model).arrived_at
+
     def rank(self, waiter: Waiter) -> Rank:
         """Its place in the order of the queue; the smaller goes first."""
         priority = self.spec.models[waiter.model].priority + waiter.terms.priority

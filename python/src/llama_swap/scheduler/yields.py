@@ -1,6 +1,7 @@
 """Devices that are left to other programs: whom that concerns, and when it begins and ends by itself."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from llama_swap.scheduler.instance import Instance, Phase
 from llama_swap.scheduler.memory import HOST
@@ -42,7 +43,7 @@ def yield_upon(state: State, instance: Instance) -> Yielding | None:
 def _concerns(state: State, yielding: Yielding, instance: Instance) -> bool:
     if instance.spec.devices == ():
         return False
-    if instance.claims.is_known and state.memory.devices:
+    if instance.claims.is_known(state.memory.devices) and state.memory.devices:
         return any(instance.claims.of(pool) for pool in pools_of(state, yielding))
     if instance.devices:
         return not pools_of(state, yielding).isdisjoint(instance.devices)
@@ -108,20 +109,27 @@ def note_pressure(state: State, now: float) -> None:
     for pool in memory.devices:
         if any(i.phase is Phase.RELEASING and i.claims.of(pool) for i in state.instances.values()):
             continue
-        holder, foreign = AUTO + pool, memory.foreign.get(pool, 0)
+        foreign = memory.foreign.get(pool, 0)
         if memory.pools[pool].free_bytes >= least:
             memory.quiet[pool] = foreign
-        elif holder in state.yields or foreign >= memory.quiet.get(pool, 0) + GROWN_BYTES:
+            _relax(state, AUTO + pool, now)
+        elif AUTO + pool in state.yields or foreign >= memory.quiet.get(pool, 0) + GROWN_BYTES:
             _press(state, pool, foreign, now)
 
 
 def _press(state: State, pool: str, foreign: int, now: float) -> None:
-    holder, label = AUTO + pool, state.memory.pools[pool].label
-    before = state.yields.get(holder)
+    """Others want a device, for as long as no reading says otherwise."""
+    before = state.yields.get(AUTO + pool)
     since = now if before is None else before.since
-    because = f"other programs use {foreign / 2**30:.1f} GiB of {label}"
-    until = now + state.spec.yielding.return_after_seconds
-    state.yields[holder] = Yielding(holder, (pool,), since, until, because)
+    because = f"other programs use {foreign / 2**30:.1f} GiB of {state.memory.pools[pool].label}"
+    state.yields[AUTO + pool] = Yielding(AUTO + pool, (pool,), since, None, because)
+
+
+def _relax(state: State, holder: str, now: float) -> None:
+    """Enough is free: the yield ends if that stays so for a while."""
+    yielding = state.yields.get(holder)
+    if yielding is not None and yielding.until is None:
+        state.yields[holder] = replace(yielding, until=now + state.spec.yielding.return_after_seconds)
 
 
 def deadlines(state: State) -> Iterator[float]:

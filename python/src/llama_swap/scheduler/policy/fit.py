@@ -138,7 +138,7 @@ def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     own = _own(table, candidate)
     most = _room(table, table.most, [model for model in own if table.view.tenants[model].is_pinned])
     if not any(site.fits(most) for site in _usable(table.view, wish)):
-        return _refuse(table.view, candidate, wish)
+        return _refuse(table, candidate, wish)
     later = _room(table, table.later, own)
     plans = list(_plans(table, candidate, wish, later))
     if not plans:  # it fits only without what earlier ones have claimed
@@ -250,7 +250,10 @@ def _both(table: Table) -> dict[str, int]:
 
 
 def _start(table: Table, candidate: Candidate, plan: Plan) -> Placement:
-    taken = plan.site.taken(_both(table))
+    room = _both(table)
+    taken = plan.site.taken(room)
+    if plan.is_alone:
+        taken |= {device: max(taken.get(device, 0), room[device]) for device in plan.site.devices}
     _take(table.now, taken)
     _take(table.later, taken)
     table.seated[candidate.model] = Occupant(candidate.model, Use.LOADING)
@@ -277,11 +280,16 @@ def _usable(view: View, wish: Wish) -> Iterator[Site]:
                 yield site
 
 
-def _refuse(view: View, candidate: Candidate, wish: Wish) -> Placement:
+def _refuse(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     """It can never fit; say whether that is only because of what others use."""
-    pinned = [tenant.claims for tenant in view.tenants.values() if tenant.is_pinned]
+    view = table.view
+    stays = [
+        tenant.claims
+        for model, tenant in view.tenants.items()
+        if tenant.is_pinned and model != candidate.model and table.seated[model].use is not Use.LEAVING
+    ]
     room = {
-        pool: room.total_bytes - room.headroom_bytes - sum(claims.get(pool, 0) for claims in pinned)
+        pool: room.total_bytes - room.headroom_bytes - sum(claims.get(pool, 0) for claims in stays)
         for pool, room in view.rooms.items()
     }
     would_fit = any(site.fits(room) for some in sites(wish, view.rooms) for site in some)

@@ -71,6 +71,7 @@ class Placement:
         behind: the earlier candidate whose claim it has to respect, if that is what it waits for.
         note: what else it waits for.
         needs_reading: a fresh reading of the memory is what it waits for.
+        is_settling: readings may soon be better: something has just exited.
         refusal: why it is refused.
         devices: where memory decided to put it.
         taken: pool -> bytes that are reserved for it at its start.
@@ -84,6 +85,7 @@ class Placement:
     behind: str | None = None
     note: str = ""
     needs_reading: bool = False
+    is_settling: bool = False
     refusal: RejectReason | None = None
     devices: tuple[str, ...] = ()
     taken: Mapping[str, int] = field(default_factory=dict)

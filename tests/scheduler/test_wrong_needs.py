@@ -1,0 +1,223 @@
+"""What was thought about memory is unknown, wrong or old."""
+
+from cards import GIB
+
+from llama_swap.scheduler import Phase, RuleKind, Standing
+from llama_swap.scheduler.events import MemoryMeasured
+from llama_swap.scheduler.memory import HOST, PoolReading
+from llama_swap.scheduler.spec import FitSpec
+
+NO_DEVICES = MemoryMeasured(0.0, (PoolReading(HOST, "host memory", None, 64 * GIB, 60 * GIB),))
+
+
+def test_an_unknown_need_runs_alone(play_fit):
+    """Everybody leaves that may, and nobody starts beside it until it is measured."""
+    p = play_fit({"a": 6, "b": 4, "x": None, "c": 2})
+    p.machine.takes["x"] = 8
+    p.runs("a", "b").arrives(1, "x").expect("stop a", "stop b").exits("a").exits("b").expect("start x")
+    p.at(1).arrives(2, "c").ready("x").expect("grant 1", "start c")
+
+
+def test_an_unknown_need_waits_for_those_in_use(play_fit):
+    """It is nobody's reason to be cut."""
+    p = play_fit({"a": 6, "x": None}).runs("a").arrives(1, "a").expect("grant 1").arrives(2, "x")
+    p.goes(1).expect("stop a").exits("a").expect("start x")
+
+
+def test_an_unknown_need_runs_beside_pinned_models(play_fit):
+    """They never leave."""
+    p = play_fit({"a": 6, "x": None}, models={"a": {"pin": True}}).runs("a").arrives(1, "x").expect("start x")
+    assert p.claims("x") == {"GPU-0": 18}
+
+
+def test_an_unknown_need_takes_the_devices_that_are_not_yielded(play_fit):
+    """And sees no others."""
+    p = play_fit({"x": None}, gpus=[24, 12]).yields("0").arrives(1, "x").expect("start x")
+    assert p.commands[-1].devices == ("GPU-1",)
+
+
+def test_an_unknown_need_of_the_cpu_beside_devices_disturbs_nobody(play_fit):
+    """What it takes of the host is seen when it runs."""
+    play_fit({"a": 20, "x": None}, models={"x": {"devices": ()}}).runs("a").arrives(1, "x").expect("start x")
+
+
+def test_out_of_memory_at_load_is_tried_once_more_alone(play_fit):
+    """With more, after the others left; those who wait stay."""
+    p = play_fit({"a": 6, "b": 14}).runs("a").arrives(1, "b").expect("start b")
+    p.exits("b", "CUDA error: out of memory", out_of_memory=True).expect("stop a").exits("a").expect("start b")
+    assert p.claims("b") == {"GPU-0": 24}
+    p.ready("b").expect("grant 1")
+    assert p.snapshot().models[1].failures == 0
+
+
+def test_out_of_memory_twice_is_refused_with_the_sums(play_fit):
+    """It counts as a failed start; the next request finds out anew what it needs."""
+    p = play_fit({"a": 6, "b": 14}).runs("a").arrives(1, "b").expect("start b").exits("b", out_of_memory=True)
+    p.expect("stop a").exits("a").expect("start b").exits("b", "exit code 1", ("no memory",), out_of_memory=True)
+    p.expect("reject 1 out_of_memory").message("no memory", "needs 16.8 GiB", "GPU 0: 24.0 GiB")
+    assert p.phase("b") == Standing.FAILED
+    p.answers = False
+    p.at(2).arrives(2, "b").expect("assess b")
+
+
+def test_the_raised_need_is_no_reason_to_refuse(play_fit):
+    """More than there is cannot be had, but all there is may be enough."""
+    p = play_fit({"a": 2, "b": 22}).runs("a").arrives(1, "b").expect("start b").exits("b", out_of_memory=True)
+    p.expect("stop a").exits("a").expect("start b")
+
+
+def test_out_of_memory_alone_is_not_tried_again(play_fit):
+    """There is nobody who could leave."""
+    p = play_fit({"x": None}).arrives(1, "x").expect("start x").exits("x", out_of_memory=True)
+    p.expect("reject 1 out_of_memory")
+
+
+def test_out_of_memory_by_the_rules_of_groups(play):
+    """Nothing is known there that would help, but the reason is said."""
+    p = play("a").arrives(1, "a").expect("start a").exits("a", "exit code 1", out_of_memory=True)
+    p.expect("reject 1 out_of_memory")
+
+
+def test_a_second_try_that_nobody_waits_for_is_not_made(play_fit):
+    """The client left."""
+    p = play_fit({"a": 6, "b": 14}).runs("a").arrives(1, "b").expect("start b").goes(1, served=False)
+    p.exits("b", out_of_memory=True)
+
+
+def test_a_driver_that_vanishes_leaves_the_promises(play_fit):
+    """What is there in all, less what others had and what was promised."""
+    p = play_fit({"a": 10, "b": 8, "c": 8}, models={"a": {"evict_cost": 99.0}})
+    p.machine.foreign[0] = 4
+    p.runs("a")
+    p.machine.problem = "the driver does not answer"
+    p.at(60).arrives(1, "b").expect("start b").ready("b").expect("grant 1").goes(1)
+    assert p.snapshot().memory_problem == "the driver does not answer"
+    p.arrives(2, "c").expect("stop b").exits("b").expect("start c")
+
+
+def test_without_a_driver_from_the_beginning_groups_decide(play):
+    """``auto``: until the first reading nothing starts, then the groups do."""
+    p = play("ab", rules={"fit": FitSpec(when_measured=True, read_ahead=False)}).arrives(1, "a").expect("measure")
+    assert p.snapshot().queue[0].blocked_by == "the memory is being measured"
+    p.measured(NO_DEVICES).expect("start a").ready("a").expect("grant 1").goes(1)
+    assert p.snapshot().rule is RuleKind.GROUP
+    p.arrives(2, "b").expect("stop a").at(70).exits("a").expect("start b", "measure")
+
+
+def test_a_first_reading_that_never_comes_is_not_waited_for_for_ever(play):
+    """A driver may hang."""
+    p = play("a", rules={"fit": FitSpec(when_measured=True)}).arrives(1, "a").expect("measure").wakes(5)
+    p.expect("start a")
+
+
+def test_a_driver_that_comes_later_takes_over(play_fit):
+    """From groups to memory; what runs keeps running."""
+    p = play_fit({"a": 10, "b": 8}, fit={"when_measured": True}, gpus=[])
+    p.runs("a")
+    p.machine.gpus, p.machine.foreign = [24], {0: 0}
+    p.machine.takes_now("a", 10)
+    p.at(10).measures().arrives(1, "b").expect("start b")
+    assert p.snapshot().rule is RuleKind.FIT
+
+
+def test_memory_that_nobody_accounts_for_may_be_that_of_an_old_instance(play_fit):
+    """Started when groups decided, by a driver that does not say who has what: it may be asked to leave."""
+    p = play_fit({"a": 16, "b": 14}, fit={"when_measured": True}, gpus=[])
+    p.runs("a")
+    p.machine.gpus, p.machine.foreign, p.machine.tells_who = [24], {0: 0}, False
+    p.machine.takes_now("a", 16)
+    p.at(10).measures().arrives(1, "b").expect("stop a").exits("a").expect("start b")
+
+
+def test_memory_on_its_way_back_is_waited_for(play_fit):
+    """R11: the driver says free only after a while; the next start does not land on the CPU."""
+    p = play_fit({"a": 16, "b": 14}).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a")
+    assert p.phase("a") is Standing.RELEASING
+    assert p.snapshot().queue[0].blocked_by == "the memory of a is on its way back"
+    p.wakes(1.075).wakes(1.15)
+    p.machine.lingering.clear()
+    p.at(1.5).ticks().expect("start b")
+    assert p.snapshot().release_lag_seconds == 0.5
+
+
+def test_memory_that_never_comes_back_is_given_up(play_fit):
+    """After the release timeout; what then does not fit is refused with the truth."""
+    p = play_fit({"a": 16, "b": 14}, release=2.0).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a").at(2).ticks().at(3).ticks().expect("reject 1 does_not_fit").message("16.0 GiB used by others")
+    assert p.snapshot().release_lag_seconds == 2
+
+
+def test_most_of_it_back_is_back(play_fit):
+    """Drivers keep some."""
+    p = play_fit({"a": 16, "b": 14}).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a")
+    p.machine.lingering[:] = [("GPU-0", 3 * GIB)]
+    p.at(2).ticks().expect("start b")
+
+
+def test_a_neighbour_that_loads_does_not_hide_the_return(play_fit):
+    """What it took meanwhile is counted."""
+    p = play_fit({"a": 10, "b": 10, "c": 12}, models={"b": {"evict_cost": 99.0}})
+    p.machine.takes["b"] = 0
+    p.runs("a").arrives(1, "b").expect("start b").arrives(2, "c").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a")
+    p.machine.takes_now("b", 10)
+    p.machine.lingering.clear()
+    p.at(2).ticks().expect("start c")
+
+
+def test_a_crashed_model_gives_its_memory_back_first(play_fit):
+    """Also without anybody asking it to stop; its next start waits for that."""
+    p = play_fit({"a": 16}).runs("a").arrives(1, "a").expect("grant 1")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a", "signal 11").goes(1, served=False).arrives(2, "a")
+    assert p.snapshot().instances[0].phase is Phase.RELEASING
+    p.machine.lingering.clear()
+    p.at(2).ticks().expect("start a")
+
+
+def test_groups_wait_for_memory_too(play_fit):
+    """Where devices are measured, whatever decides."""
+    p = play_fit({"a": 16, "b": 16}, decides=False).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a")
+    assert p.snapshot().rule is RuleKind.GROUP
+    p.machine.lingering.clear()
+    p.at(2).ticks().expect("start b")
+
+
+def test_shutting_down_waits_for_no_memory(play_fit):
+    """There is nobody left who wants it."""
+    p = play_fit({"a": 16}).runs("a")
+    p.machine.slow = {"a"}
+    p.unloads("a").expect("stop a").exits("a").shuts_down()
+    assert p.snapshot().is_finished
+
+
+def test_a_late_second_exit_changes_nothing(play_fit):
+    """Also while the memory is on its way back."""
+    p = play_fit({"a": 16}).runs("a")
+    p.machine.slow = {"a"}
+    p.unloads("a").expect("stop a").exits("a").exits("a")
+    assert p.phase("a") is Standing.RELEASING
+
+
+def test_a_request_that_the_reading_is_older_than_is_not_refused_by_it(play_fit):
+    """What others used before it came may be free by now."""
+    p = play_fit({"a": 20})
+    p.machine.foreign[0] = 14
+    p.at(1).measures()
+    p.machine.foreign[0] = 0
+    p.at(1.1).arrives(1, "a").expect("start a")
+
+
+def test_the_file_is_read_ahead_once_for_a_claim(play_fit):
+    """While the victims leave."""
+    p = play_fit({"a": 16, "b": 12}, fit={"read_ahead": True}).runs("a").arrives(1, "b").expect("stop a", "read b")
+    p.at(1).ticks().exits("a").expect("start b").ready("b").expect("grant 1").goes(1)
+    p.at(20).arrives(2, "a").expect("stop b", "read a")
