@@ -4,17 +4,20 @@ import asyncio
 import itertools
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from llama_swap.config import PortBook, load_config
 from llama_swap.errors import Reason, RequestError
-from llama_swap.process import LaunchFailed, NotReady
+from llama_swap.gpu import Device, ProcessUse
+from llama_swap.process import ExitReport, LaunchFailed, NotReady
 from llama_swap.scheduler import commands
+from llama_swap.scheduler.memory import Need, NeedSource
 from llama_swap.scheduler.state import Phase
-from llama_swap.supervisor import Supervisor
-from llama_swap.testing import FakeLauncher, RecordingObserver
+from llama_swap.supervisor import Instance, Supervisor
+from llama_swap.testing import FakeLauncher, FakeMemory, RecordingObserver
 
 
 def make_config(tmp_path, models, **top):
@@ -26,7 +29,7 @@ def make_config(tmp_path, models, **top):
 
 
 @asynccontextmanager
-async def running(config, launcher, ports=None):
+async def running(config, launcher, ports=None, memory=None):
     """A supervisor that works while the block does."""
     observer = RecordingObserver()
     supervisor = Supervisor(
@@ -35,6 +38,7 @@ async def running(config, launcher, ports=None):
         ports=ports or PortBook(lambda _port: True),
         observer=observer,
         environment={"HOME": "/"},
+        senses=memory.senses() if memory else None,
     )
     started = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
@@ -317,3 +321,87 @@ async def test_loop_reports_that_it_lives(tmp_path, launcher):
         task = tasks.create_task(supervisor.run(asyncio.Event()))
         await thrice.wait()
         task.cancel()
+
+
+CARD = Device(
+    0,
+    "RTX",
+    uuid="GPU-0",
+    vendor="NVIDIA",
+    total_bytes=24 << 30,
+    used_bytes=0,
+    free_bytes=24 << 30,
+    processes=(ProcessUse(1, 1),),
+)
+
+
+@pytest.fixture
+def memory():
+    """A machine with two cards of 24 GiB."""
+    return FakeMemory(CARD, replace(CARD, index=1, uuid="GPU-1"))
+
+
+def needs(gib):
+    """Of devices."""
+    return Need(NeedSource.DECLARED, gib << 30)
+
+
+async def test_where_memory_decides_two_that_fit_stay_together(tmp_path, launcher, memory):
+    """The errands are run and answered: each starts on the device that it was given, and sees no other."""
+    memory.needs |= {"a": needs(20), "b": needs(10)}
+    async with running(make_config(tmp_path, {"a": {}, "b": {}}), launcher, memory=memory) as (supervisor, observer):
+        await supervisor.load("a")
+        memory.taken[launcher.processes[0].pid] = {0: 20 << 30}
+        await supervisor.load("b")
+        assert [view.phase for view in supervisor.snapshot().instances] == [Phase.READY, Phase.READY]
+        seen = [process.spec.env["CUDA_VISIBLE_DEVICES"] for process in launcher.processes]
+        assert seen == ["GPU-0", "GPU-1"]
+        assert observer.needs == [("a", needs(20)), ("b", needs(10))]
+
+
+async def test_words_of_a_process_that_memory_ran_out(tmp_path, memory):
+    """They make its end while loading one for want of memory, whatever its exit status."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher, memory=memory) as (supervisor, observer):
+        loading = asyncio.gather(supervisor.load("a"), return_exceptions=True)
+        process = await launcher.wait_launched(1)
+        process.say("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory")
+        process.exit("exit status 1")
+        await loading
+        assert observer.shortages == [("a", True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "kernel", "short"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+async def test_a_request_is_told_that_memory_ran_out(tmp_path, launcher, words, kernel, short):
+    """Its connection broke; the process said why, or the kernel did. Otherwise the error stays what it was."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
+        process, broken = launcher.processes[0], RequestError(Reason.UPSTREAM_FAILED, "connection reset")
+        if words:
+            process.say("CUDA error: out of memory")
+        process.exit("killed by SIGABRT", out_of_memory=kernel)
+        if short:
+            with pytest.raises(RequestError, match="model a ran out of memory") as caught:
+                await supervisor.blame_memory(lease.instance, broken)
+            assert caught.value.reason is Reason.OUT_OF_MEMORY
+        else:
+            await supervisor.blame_memory(lease.instance, broken)
+
+
+async def test_an_error_of_the_client_is_not_memory_s(tmp_path, launcher):
+    """Nobody waits for the end of a process because a request was wrong."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
+        await supervisor.blame_memory(lease.instance, RequestError(Reason.INVALID_REQUEST, "no"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "ready_at", "said_at", "is_short"),
+    [(False, None, 1.0, True), (False, 2.0, 95.0, True), (False, 2.0, 50.0, False), (True, None, 99.0, False)],
+    ids=["loading", "just now", "long ago", "we ended it"],
+)
+def test_words_explain_an_end_only_at_once(tmp_path, asked, ready_at, said_at, is_short):
+    """A server that serves may say that memory ran out and go on; what we end ourselves did not end of it."""
+    model = make_config(tmp_path, {"a": {}}).models["a"]
+    instance = Instance(1, model, 0.0, ready_at=ready_at, stop_asked=asked, memory_words_at=said_at)
+    assert instance.died_of_memory(ExitReport("exit status 1", 1, None, ()), 100.0) is is_short

@@ -8,6 +8,7 @@ from llama_swap.logs import LogHub, log_decision
 from llama_swap.metrics import Metrics
 from llama_swap.notify import Notifier
 from llama_swap.scheduler import commands
+from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.snapshot import Snapshot
 from llama_swap.scheduler.state import Phase
 
@@ -66,6 +67,23 @@ class Reporter:
         """A warning about a model."""
         self._log.warning(text, model=model)
 
+    def assessed(self, model: str, need: Need) -> None:
+        """What a model needs, and how that is known."""
+        self.metrics.observe_need(model, need)
+        parts = ", ".join(f"{what} {_gib(size)}" for what, size in need.parts)
+        sizes = {"devices": _gib(need.device_bytes), "host": _gib(need.host_bytes), "parts": parts}
+        self._log.debug("need", model=model, source=need.source.value, **sizes)
+
+    def read_ahead(self, model: str, bytes_read: int, seconds: float) -> None:
+        """Files that were brought into memory."""
+        self.metrics.observe_read_ahead(model, bytes_read, seconds)
+        self._log.info("read ahead", model=model, size=_gib(bytes_read), seconds=round(seconds, 2))
+
+    def ran_out_of_memory(self, model: str, *, loading: bool) -> None:
+        """The end of a process for want of memory."""
+        self.metrics.observe_out_of_memory(model, loading=loading)
+        self._log.warning("out of memory", model=model, when="loading" if loading else "serving")
+
     def changed(self, snapshot: Snapshot) -> None:
         """Keep the service manager's status line, the metrics and the listeners up to date."""
         self.metrics.observe_snapshot(snapshot)
@@ -84,6 +102,10 @@ class Reporter:
         """Feed the watchdog."""
         self.metrics.observe_heartbeat()
         self._notifier.watchdog()
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB"
 
 
 def _nothing() -> None:

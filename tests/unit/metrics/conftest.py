@@ -1,6 +1,6 @@
 """A real scheduler to count, a made-up machine, and metrics with a value in every series."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from llama_swap.gpu import Device, ProcessUse
 from llama_swap.metrics import HostSample, Metrics, ModelMemory, NetworkCount
 from llama_swap.scheduler import Scheduler
+from llama_swap.scheduler.commands import StartProcess
 from llama_swap.scheduler.events import (
     DeadlineReached,
     ProcessExited,
@@ -18,7 +19,10 @@ from llama_swap.scheduler.events import (
     ShutdownRequested,
     UnloadRequested,
 )
+from llama_swap.scheduler.memory import HOST, Need, NeedSource
+from llama_swap.scheduler.snapshot import PoolView
 from llama_swap.scheduler.spec import Limits, ModelSpec, SchedulerSpec
+from llama_swap.scheduler.state import Phase
 
 GIB = 1024**3
 
@@ -46,6 +50,11 @@ CARD = Device(
     utilisation_percent=70,
     fan_percent=30,
     power_watts=250.5,
+)
+
+POOLS = (
+    PoolView(HOST, "RAM", None, 64 * GIB, 40 * GIB, 0, 39 * GIB, 24 * GIB),
+    PoolView("GPU-1", "GPU 0 (Card)", 0, 80 * GIB, 60 * GIB, 10 * GIB, 59 * GIB, None),
 )
 
 
@@ -172,7 +181,22 @@ def full(metrics, world):
     world.exits("a")
     for request in range(4, 8):  # more than may wait
         world.arrives(request, "b", at=20)
+    with_memory(metrics, world)
     return metrics
+
+
+def with_memory(metrics, world):
+    """A model that ran out of memory, was started once more, and whose memory came back after half a second."""
+    metrics.observe_need("a", Need(NeedSource.LEARNED, 10 * GIB))
+    metrics.observe_read_ahead("a", 5 * GIB, 2.5)
+    metrics.observe_out_of_memory("a", loading=True)
+    metrics.observe_decision(StartProcess(99, "a", "once more"))
+    before = world.scheduler.snapshot(now=world.now)
+    instance = replace(before.instances[0], model="a", instance_id=99, claims={"GPU-1": 10 * GIB})
+    for phase, since in ((Phase.STOPPING, 30.0), (Phase.RELEASING, 31.0)):
+        metrics.observe_snapshot(replace(before, at=31.0, instances=(replace(instance, phase=phase, since=since),)))
+    metrics.observe_snapshot(replace(before, at=31.5, instances=()))
+    metrics.observe_snapshot(replace(before, at=32.0, instances=(instance,), pools=POOLS))
 
 
 @pytest.fixture

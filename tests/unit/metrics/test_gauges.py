@@ -4,6 +4,9 @@ from dataclasses import replace
 
 from llama_swap.gpu import Device
 from llama_swap.metrics import ModelMemory
+from llama_swap.scheduler.snapshot import YieldView
+
+GIB = 1024**3
 
 
 def test_llama_swap_s_names_and_labels(metrics, page, sample, card):
@@ -81,3 +84,23 @@ def test_memory_by_model(metrics, page, sample):
     assert seen['llamaswap_model_gpu_memory_bytes{id="0",model="a"}'] == 7
     assert seen['llamaswap_model_gpu_memory_bytes{id="1",model="a"}'] == 0
     assert not [series for series in seen.values if "gpu_memory" in series and 'model="b"' in series]
+
+
+def test_memory_as_the_scheduler_sees_it(full, page):
+    """By pool and by model; the machine is "host", a device has the number that it has elsewhere."""
+    seen = page(full)
+    assert seen['llamaswap_pool_total_bytes{pool="host"}'] == 64 * GIB
+    assert seen['llamaswap_pool_free_bytes{pool="0"}'] == 60 * GIB
+    assert seen['llamaswap_pool_promised_bytes{pool="0"}'] == 10 * GIB
+    assert seen['llamaswap_pool_available_bytes{pool="0"}'] == 59 * GIB
+    assert seen['llamaswap_pool_foreign_bytes{pool="host"}'] == 24 * GIB
+    assert 'llamaswap_pool_foreign_bytes{pool="0"}' not in seen, "unknown is not nothing"
+    assert seen['llamaswap_model_claim_bytes{model="a",pool="0"}'] == 10 * GIB
+
+
+def test_yields_are_counted(world, metrics, page):
+    """Without their names, which people make up."""
+    snapshot = world.scheduler.snapshot(now=1.0)
+    metrics.observe_snapshot(replace(snapshot, yields=(YieldView("desk", (), None, "a game"),)))
+    assert page(metrics)["llamaswap_yields"] == 1
+    assert "llamaswap_pool_total_bytes" not in page(metrics)

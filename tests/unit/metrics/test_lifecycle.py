@@ -1,6 +1,10 @@
 """Starts, stops and their causes, counted from the decisions of a real scheduler."""
 
+from dataclasses import replace
+
 import pytest
+
+from llama_swap.scheduler.state import Phase
 
 
 def test_a_load(world, page, metrics):
@@ -128,3 +132,55 @@ def test_why_a_model_stops(world, page, metrics, leave, reason):
     seen = page(metrics)
     assert seen[f'llamaswap_stops_total{{model="a",reason="{reason}"}}'] == 1
     assert not [series for series in seen.values if series.startswith("llamaswap_evictions_total")]
+
+
+def seen_in(world, metrics, phase, at, *, since):
+    """The latest instance of the model a as it is in a phase; None is gone."""
+    snapshot = world.scheduler.snapshot(now=world.now)
+    views = () if phase is None else (replace(snapshot.instances[0], phase=phase, since=since),)
+    metrics.observe_snapshot(replace(snapshot, at=at, instances=views))
+
+
+def test_memory_that_comes_back_slowly(world, page, metrics):
+    """The stop ends with the exit; what follows until the driver has given the memory back is told apart."""
+    world.arrives(1, "a")
+    world.ready("a")
+    seen_in(world, metrics, Phase.STOPPING, 10.0, since=10.0)
+    seen_in(world, metrics, Phase.RELEASING, 12.1, since=12.0)
+    seen_in(world, metrics, None, 12.75, since=None)
+    seen = page(metrics)
+    assert seen['llamaswap_stop_seconds_sum{model="a"}'] == 2.0
+    assert seen['llamaswap_memory_release_seconds_sum{model="a"}'] == 0.75
+    assert 'llamaswap_crashes_total{model="a"}' not in seen
+
+
+def test_a_crash_whose_memory_comes_back_slowly(world, page, metrics):
+    """It is one crash, and no stop."""
+    world.arrives(1, "a")
+    world.ready("a")
+    seen_in(world, metrics, Phase.RELEASING, 12.0, since=12.0)
+    seen_in(world, metrics, Phase.RELEASING, 12.5, since=12.0)
+    seen_in(world, metrics, None, 13.0, since=None)
+    seen = page(metrics)
+    assert seen['llamaswap_crashes_total{model="a"}'] == 1
+    assert seen['llamaswap_memory_release_seconds_sum{model="a"}'] == 1.0
+    assert 'llamaswap_stop_seconds_count{model="a"}' not in seen
+
+
+def test_one_start_after_out_of_memory_is_a_retry(world, page, metrics):
+    """The next start of the model, unless it was ready meanwhile or ran out of memory while it served."""
+    metrics.observe_out_of_memory("a", loading=True)
+    metrics.observe_out_of_memory("b", loading=False)
+    assert world.arrives(1, "a") == ["StartProcess"]
+    assert page(metrics)['llamaswap_start_retries_total{model="a"}'] == 1
+    world.ready("a")
+    world.goes(1)
+    world.exits("a")
+    assert world.arrives(2, "b") == ["StartProcess"]
+    world.exits("b")
+    world.arrives(3, "a")
+    seen = page(metrics)
+    assert seen['llamaswap_start_retries_total{model="a"}'] == 1
+    assert 'llamaswap_start_retries_total{model="b"}' not in seen
+    assert seen['llamaswap_out_of_memory_total{model="a",while="loading"}'] == 1
+    assert seen['llamaswap_out_of_memory_total{model="b",while="serving"}'] == 1

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from llama_swap.process.cgroup import Cgroup, CgroupRoot, enter_delegated_root, own_cgroup
+from llama_swap.process.cgroup import Cgroup, CgroupRoot, enter_delegated_root, memory_kills, own_cgroup
 
 MOUNTS = """\
 22 1 0:20 / /proc rw - proc proc rw
@@ -105,3 +105,17 @@ def test_members_kill_and_removal_reach_groups_below(tmp_path):
     group.remove()
     group.add(1)
     assert group.members() == []
+
+
+def test_kills_for_want_of_memory(tmp_path):
+    """Counted in the nearest group that has the memory controller; none where nobody counts."""
+    inner = tmp_path / "unit" / "instance-1"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent, tmp_path):
+        (folder / "cgroup.procs").write_text("")
+    assert memory_kills(None) == 0
+    assert memory_kills(inner) == 0
+    (inner.parent / "memory.events").write_text("low 0\nhigh 7\nmax 9\noom 3\noom_kill 2\noom_group_kill 1\n")
+    assert memory_kills(inner) == 2
+    (inner / "memory.events").write_text("oom 0\noom_kill 0\n")
+    assert memory_kills(inner) == 0

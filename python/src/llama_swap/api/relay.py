@@ -105,6 +105,7 @@ async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting
             kept = body is None or isinstance(body, bytes) or body.replayable
             if error.reason is Reason.UPSTREAM_FAILED and visit.exchange.upstream_sent_at is None and kept:
                 raise _NeverSentError(error, lease.instance) from error
+            await supervisor.blame_memory(lease.instance, error)
             raise
 
 

@@ -18,7 +18,9 @@ from llama_swap.api.models import describe
 from llama_swap.api.openai import FORM_ROUTES, JSON_ROUTES, QUERY_ROUTES
 from llama_swap.api.peer_servers import PeerServers
 from llama_swap.api.site import Observation, ProfileSwitch, Site, Version, counted_models
+from llama_swap.app.senses import keep, senses_of
 from llama_swap.config import Config, PortBook
+from llama_swap.footprint.learned import LearnedStore
 from llama_swap.gpu import AllDevices, Amdgpu, DeviceWatch, Nvml
 from llama_swap.logs import LogHub
 from llama_swap.metrics import Hardware, HostReader, Metrics, PerformanceRing, Sampler, Sources
@@ -30,6 +32,8 @@ from llama_swap.supervisor import Supervisor
 
 # Without a watchdog the loop still says that it lives, for the metrics.
 _BEAT_SECONDS = 5.0
+# The scheduler looks at the devices, too; asking the driver twice in a moment tells nothing new.
+_SHARED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,11 @@ class Parts:
 
 @asynccontextmanager
 async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: PortBook) -> AsyncIterator[Parts]:
-    """Build everything; at the end the processes, the store and the device reader are closed, in this order."""
+    """Build everything; at the end the processes, the stores and the device reader are closed, in this order."""
     reporter = Reporter(hub, notifier, Metrics(counted_models(config)), configured=len(config.models))
     devices = DeviceWatch(AllDevices(Nvml(), Amdgpu()))
     store = await Store.open(config.store_path, limits(config))
+    figures = await asyncio.to_thread(LearnedStore.open, config.fit_learned_path)
     try:
         async with Launcher.open() as launcher:
             supervisor = Supervisor(
@@ -55,6 +60,7 @@ async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: Po
                 ports=ports,
                 observer=reporter,
                 environment=os.environ,
+                senses=senses_of(config, devices, figures, os.environ),
                 beat_seconds=notifier.watchdog_interval_seconds() or _BEAT_SECONDS,
             )
             parts = _connect(supervisor, hub, reporter, devices, store)
@@ -65,6 +71,7 @@ async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: Po
                 yield parts
                 task.cancel()
     finally:
+        await asyncio.to_thread(keep, figures)
         await store.close()
         devices.close()
 
@@ -93,7 +100,8 @@ def _connect(supervisor: Supervisor, hub: LogHub, reporter: Reporter, devices: D
     reporter.on_change = changed
     metering.recorder.subscribe(recorded)
     ring = PerformanceRing(sampling_seconds(config))
-    sampler = Sampler(Sources(HostReader(), devices.read, supervisor.pids, _family), metrics, ring)
+    shared = partial(devices.read, max_age_seconds=_SHARED_SECONDS)
+    sampler = Sampler(Sources(HostReader(), shared, supervisor.pids, _family), metrics, ring)
     site = Site(
         supervisor,
         hub,

@@ -15,6 +15,7 @@ from llama_swap.api import build_application
 from llama_swap.api.site import Site
 from llama_swap.app.assembly import Parts, assemble, limits, sampling_seconds, store_path_changed
 from llama_swap.app.options import ServeOptions
+from llama_swap.app.senses import needs_restart
 from llama_swap.app.sources import Sources
 from llama_swap.config import Config, ConfigError
 from llama_swap.config.watch import watch_changes
@@ -155,6 +156,8 @@ class Service:
         self._configure_logging(site.hub, config)
         if store_path_changed(site.store, config):
             self._log.warning("store.path changed, which needs a restart", path=str(config.store_path))
+        for key in needs_restart(site.config, config):
+            self._log.warning("a key changed, which needs a restart", key=key)
         parts.reporter.configured = len(config.models)
         site.supervisor.apply(config)
         site.configured()

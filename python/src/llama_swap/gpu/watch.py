@@ -30,9 +30,15 @@ class DeviceWatch:
         self._thread: threading.Thread | None = None
         self.latest = DeviceSnapshot(at=float("-inf"), problem="not read yet")
 
-    async def read(self) -> DeviceSnapshot:
-        """A reading that began after this call; the latest one with a problem when the driver does not answer."""
+    async def read(self, *, max_age_seconds: float = 0.0) -> DeviceSnapshot:
+        """A reading that began after this call; the latest one with a problem when the driver does not answer.
+
+        Args:
+            max_age_seconds: one that began so long ago is good enough.
+        """
         asked_at = time.monotonic()
+        if max_age_seconds and asked_at - self.latest.at <= max_age_seconds:
+            return self.latest
         try:
             async with asyncio.timeout(self._patience_seconds):
                 while True:

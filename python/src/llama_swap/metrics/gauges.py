@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from llama_swap.metrics.host import HostSample
 from llama_swap.metrics.performance import memory_percent
 from llama_swap.metrics.views import DeviceView, ModelMemory
-from llama_swap.scheduler.snapshot import Snapshot, Standing
+from llama_swap.scheduler.snapshot import PoolView, Snapshot, Standing
 
 _LOAD_INTERVALS = ("1m", "5m", "15m")
 _DEVICE_LABELS = ("id", "name", "uuid")
@@ -97,6 +97,37 @@ def _scheduler(snapshot: Snapshot) -> Iterator[Metric]:
         "Time that the oldest waiting request has waited; 0 is none",
         [((), oldest)],
     )
+    yield _gauge("llamaswap_yields", "Demands to leave devices to others", [((), float(len(snapshot.yields)))])
+    yield from _pools(snapshot)
+
+
+def _pools(snapshot: Snapshot) -> Iterator[Metric]:
+    """The memory that models are given, as the scheduler sees it; nothing before the first reading."""
+    names = {view.pool: _pool_name(view) for view in snapshot.pools}
+    for name, meaning, values in (
+        ("total", "Memory of a pool: of a device, or of the machine", [v.total_bytes for v in snapshot.pools]),
+        ("free", "What the driver or the kernel would give out", [v.free_bytes for v in snapshot.pools]),
+        ("promised", "What models hold or may still take", [v.promised_bytes for v in snapshot.pools]),
+        ("available", "What one more model could get", [v.available_bytes for v in snapshot.pools]),
+        ("foreign", "What other programs use", [v.foreign_bytes for v in snapshot.pools]),
+    ):
+        known = [((label,), float(v)) for label, v in zip(names.values(), values, strict=True) if v is not None]
+        if known:
+            yield _gauge(f"llamaswap_pool_{name}_bytes", meaning, known, labels=("pool",))
+    claims = {
+        (view.model, names[pool]): float(size)
+        for view in snapshot.instances
+        for pool, size in view.claims.items()
+        if pool in names
+    }
+    if claims:
+        meaning = "What a model holds or may still take of a pool"
+        yield _gauge("llamaswap_model_claim_bytes", meaning, claims.items(), labels=("model", "pool"))
+
+
+def _pool_name(view: PoolView) -> str:
+    """``host``, or the number that a device has in the other series."""
+    return view.pool if view.index is None else str(view.index)
 
 
 def _memory(memory: Mapping[str, ModelMemory]) -> Iterator[Metric]:

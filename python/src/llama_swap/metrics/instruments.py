@@ -11,6 +11,7 @@ PREFIX = "llamaswap"
 _WAITS = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _ANSWERS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _STOPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60)
+_RELEASES = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30)
 _SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
 
 
@@ -31,6 +32,11 @@ class Instruments(Collector):
         self.stops = _tally("stops", "Processes that were asked to end, by cause", "reason")
         self.kills = _tally("kills", "Processes that did not end in time and were killed")
         self.crashes = _tally("crashes", "Ready processes that ended without being asked to")
+        self.out_of_memory = _tally("out_of_memory", "Processes that ended because memory ran out", "while")
+        self.retries = _tally("start_retries", "Starts once more after memory ran out while loading")
+        self.needs = _tally("needs", "Times it was found out what a model needs, by where from", "source")
+        self.read_ahead_bytes = _tally("read_ahead_bytes", "Bytes of files that were read before their model started")
+        self.read_ahead_seconds = _tally("read_ahead_seconds", "Time that this reading took")
         self.request_duration = _distribution(
             "request_duration_seconds", "Time from arrival to the last byte of the answer", _ANSWERS
         )
@@ -47,6 +53,9 @@ class Instruments(Collector):
         )
         self.load = _distribution("load_seconds", "Time from the start of a process to ready", _WAITS)
         self.stop = _distribution("stop_seconds", "Time from asking a process to end to its exit", _STOPS)
+        self.release = _distribution(
+            "memory_release_seconds", "Time from the exit of a process until its device memory was free", _RELEASES
+        )
 
         self._all = [value for value in vars(self).values() if isinstance(value, Tally | Distribution)]
 

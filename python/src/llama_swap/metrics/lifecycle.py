@@ -33,6 +33,7 @@ class Lifecycle:
         self._label = label
         self._lives: dict[int, _Life] = {}
         self._made_room_for: set[str] = set()
+        self._short: set[str] = set()
 
     def decided(self, command: Decision) -> None:
         """Count a decision."""
@@ -40,6 +41,9 @@ class Lifecycle:
         match command:
             case StartProcess():
                 counters.starts.add(model)
+                if command.model in self._short:
+                    self._short.discard(command.model)
+                    counters.retries.add(model)
                 if command.model in self._made_room_for:
                     self._made_room_for.discard(command.model)
                     counters.swaps.add(model)
@@ -67,14 +71,26 @@ class Lifecycle:
             started_at = view.since if before is None else before.started_at
             if view.ready_at is not None and before is not None and before.view.ready_at is None:
                 self._instruments.load.observe(self._label(view.model), view.ready_at - started_at)
+            if view.ready_at is not None:
+                self._short.discard(view.model)
+            if view.phase is Phase.RELEASING and before is not None and before.view.phase is not Phase.RELEASING:
+                self._gone(before.view, view.since)
             lives[view.instance_id] = _Life(started_at, view)
         for life in self._lives.values():
             self._gone(life.view, snapshot.at)
         self._lives = lives
 
+    def ran_out_of_memory(self, model: str, *, loading: bool) -> None:
+        """Count a process that ended for want of memory; the next start of its model may be the retry."""
+        self._instruments.out_of_memory.add(self._label(model), "loading" if loading else "serving")
+        if loading:
+            self._short.add(model)
+
     def _gone(self, view: InstanceView, now: float) -> None:
         model = self._label(view.model)
-        if view.phase is Phase.STOPPING:
+        if view.phase is Phase.RELEASING:
+            self._instruments.release.observe(model, now - view.since)
+        elif view.phase is Phase.STOPPING:
             self._instruments.stop.observe(model, now - view.since)
         elif view.phase is Phase.STARTING:
             self._instruments.start_failures.add(model)

@@ -13,6 +13,7 @@ from llama_swap.metrics.instruments import PREFIX, Instruments
 from llama_swap.metrics.lifecycle import Lifecycle
 from llama_swap.metrics.views import DeviceView, ModelMemory
 from llama_swap.scheduler.commands import Decision, GrantLease, RejectRequest
+from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.snapshot import Snapshot
 
 _NO_MODEL = ""
@@ -118,6 +119,20 @@ class Metrics:
         """Take note of the state: after every change, and before :meth:`render` for waits that are true."""
         self._lifecycle.seen(snapshot)
         self._moment = replace(self._moment, snapshot=snapshot)
+
+    def observe_need(self, model: str, need: Need) -> None:
+        """Count how it is known what a model needs."""
+        self._instruments.needs.add(self._label(model), need.source.value)
+
+    def observe_read_ahead(self, model: str, bytes_read: int, seconds: float) -> None:
+        """Count what was brought into memory before a start."""
+        label = self._label(model)
+        self._instruments.read_ahead_bytes.add(label, amount=bytes_read)
+        self._instruments.read_ahead_seconds.add(label, amount=seconds)
+
+    def observe_out_of_memory(self, model: str, *, loading: bool) -> None:
+        """Count the end of a process for want of memory."""
+        self._lifecycle.ran_out_of_memory(model, loading=loading)
 
     def observe_heartbeat(self) -> None:
         """The supervisor's loop is alive."""

@@ -115,6 +115,20 @@ def own_cgroup(proc: Path = Path("/proc/self")) -> Path | None:
     return None
 
 
+def memory_kills(folder: Path | None) -> int:
+    """How many processes of a group the kernel has ended because memory ran out (``oom_kill`` of memory.events).
+
+    A group without the memory controller counts in the nearest one around it that has it, with its other children.
+    """
+    for group in () if folder is None else (folder, *folder.parents):
+        with suppress(OSError, ValueError):
+            lines = (line.split() for line in (group / "memory.events").read_text().splitlines())
+            return next(int(count) for name, count in lines if name == "oom_kill")
+        if not (group / "cgroup.procs").exists():
+            break
+    return 0
+
+
 def _is_delegated(folder: Path) -> bool:
     for attribute in _DELEGATE_ATTRIBUTES:
         with suppress(OSError):

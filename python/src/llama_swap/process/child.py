@@ -21,6 +21,7 @@ from llama_swap.process.tree import ProcessTree
 from llama_swap.process.watch import ExitWatch
 
 OnOutput = Callable[[str, bytes], None]
+_SHELL_SIGNAL = 128
 
 
 class ChildProcess:
@@ -55,6 +56,7 @@ class ChildProcess:
         self._returncode: int | None = None
         self._asked = False
         self._killed = False
+        self._short_of_memory = False
         self._signalled = False
         self._stop: StopCommand | None = None
         self._leftovers: dict[int, ExitWatch] = {}
@@ -84,11 +86,16 @@ class ChildProcess:
         await self._gone.wait()
         code = self._returncode or 0
         return ExitReport(
-            detail=f"killed by {_signal_name(-code)}" if code < 0 else f"exit status {code}",
+            detail=self._detail(code),
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             output_tail=self._tail.lines(),
+            out_of_memory=self._short_of_memory,
         )
+
+    def _detail(self, code: int) -> str:
+        text = f"killed by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
+        return f"{text}: the kernel ended it because memory ran out" if self._short_of_memory else text
 
     def terminate(self) -> None:
         """Asks it to end: ``cmdStop`` in the background, else SIGTERM to its group. Only the first call counts."""
@@ -149,7 +156,12 @@ class ChildProcess:
         if not self._is_polite():
             self._main.signal_group(signal.SIGKILL)
         self._returncode = self._main.reap()
+        self._short_of_memory = self._looks_killed() and self.tree.is_short_of_memory()
         self._sweep()
+
+    def _looks_killed(self) -> bool:
+        """By SIGKILL, and not by us; a shell tells the same of its child by its exit status."""
+        return not self._killed and self._returncode in (-signal.SIGKILL, _SHELL_SIGNAL + signal.SIGKILL)
 
     def _stop_ended(self, problem: str | None) -> None:
         if problem is not None and self._returncode is None and not self._killed:

@@ -35,6 +35,7 @@ class ExitReport:
         detail: as a user reads it: "exit status 7", "killed by SIGKILL".
         exit_code: its exit status, None when a signal ended it.
         signal: the number of the signal that ended it, else None.
+        out_of_memory: the kernel ended it, or something it had started, because memory ran out.
         output_tail: the last lines of stdout and stderr in the order they were read, oldest first.
     """
 
@@ -42,6 +43,7 @@ class ExitReport:
     exit_code: int | None
     signal: int | None
     output_tail: tuple[str, ...]
+    out_of_memory: bool = False
 
 
 class LaunchFailed(Exception):  # noqa: N818  (reads as what happened, like the events of the core)

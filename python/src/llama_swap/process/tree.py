@@ -9,8 +9,9 @@ makes a session of its own and is orphaned, all before we look (a cgroup catches
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 
-from llama_swap.process.cgroup import Cgroup
+from llama_swap.process.cgroup import Cgroup, memory_kills, own_cgroup
 from llama_swap.process.procfs import ProcessStat, cgroup_of, children_of, environ_holds, read_stat
 
 MARK_VARIABLE = "LLAMA_SWAP_INSTANCE"
@@ -19,13 +20,14 @@ MARK_VARIABLE = "LLAMA_SWAP_INSTANCE"
 class ProcessTree:
     """The processes of the child with process ID ``pid``, whose mark is ``token``, in ``cgroup`` if there is one."""
 
-    __slots__ = ("_cgroup", "_seen", "_token", "pid")
+    __slots__ = ("_cgroup", "_memory_kills", "_seen", "_token", "pid")
 
     def __init__(self, pid: int, token: str, cgroup: Cgroup | None = None) -> None:
         self._cgroup = cgroup
         self.pid = pid
         self._token = token
         self._seen: set[tuple[int, int]] = set()
+        self._memory_kills = memory_kills(self._memory_group())
 
     def members(self) -> list[ProcessStat]:
         """All of them now, the child itself and zombies included; remembers them."""
@@ -80,6 +82,13 @@ class ProcessTree:
             for pid in new - moved:
                 self._cgroup.add(pid)
             moved |= new
+
+    def is_short_of_memory(self) -> bool:
+        """Whether the kernel has ended a process for want of memory since the start, as far as can be told apart."""
+        return memory_kills(self._memory_group()) > self._memory_kills
+
+    def _memory_group(self) -> Path | None:
+        return self._cgroup.path if self._cgroup is not None else own_cgroup()
 
     def kill_cgroup(self) -> None:
         """SIGKILL to everything in the cgroup, if there is one."""

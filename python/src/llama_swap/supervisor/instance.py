@@ -4,23 +4,47 @@ import asyncio
 from dataclasses import dataclass, field
 
 from llama_swap.config import Model
+from llama_swap.process import ExitReport
 from llama_swap.proxy.upstream import Upstream
 from llama_swap.supervisor.ports import RunningProcess
+
+_LAST_WORDS_SECONDS = 10.0
+"""From the words of a process that memory ran out to its end; a crash may write gigabytes of a core file meanwhile."""
 
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """One run of a model's process: what the scheduler's instance ID stands for in this process."""
+    """One run of a model's process: what the scheduler's instance ID stands for in this process.
+
+    Attributes:
+        devices: the pools of the only devices it may see; () leaves that to it.
+        memory_words_at: when it last wrote that memory ran out.
+        ran_out_of_memory: that is why it ended; true at the latest when ``gone`` is set.
+    """
 
     instance_id: int
     model: Model
     started_at: float
+    devices: tuple[str, ...] = ()
     upstream: Upstream | None = None
     process: RunningProcess | None = None
     ready_at: float | None = None
     stop_asked: bool = False
     kill_asked: bool = False
+    memory_words_at: float | None = None
+    ran_out_of_memory: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def died_of_memory(self, report: ExitReport, now: float) -> bool:
+        """Whether it ended by itself because memory ran out: the kernel ended it, or it said so shortly before.
+
+        One that serves may say so and go on (vLLM refuses that one request), so old words explain nothing.
+        """
+        if self.stop_asked or self.kill_asked:
+            return False
+        if self.memory_words_at is None:
+            return report.out_of_memory
+        return report.out_of_memory or self.ready_at is None or now - self.memory_words_at <= _LAST_WORDS_SECONDS
 
 
 @dataclass(slots=True, eq=False)

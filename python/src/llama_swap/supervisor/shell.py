@@ -10,19 +10,23 @@ import itertools
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from llama_swap.config import Config, PortBook, port_is_free
-from llama_swap.process import LaunchFailed, NotReady
-from llama_swap.proxy.upstream import Upstream
+from llama_swap.config import Config, PortBook
+from llama_swap.errors import Reason, RequestError
 from llama_swap.scheduler import commands, events
 from llama_swap.scheduler.explain import Explanation
 from llama_swap.scheduler.machine import Scheduler
 from llama_swap.scheduler.snapshot import Snapshot, WaiterView
 from llama_swap.scheduler.story import StoryEntry
+from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance, Lease
-from llama_swap.supervisor.ports import Observer, RunningProcess, StartsProcesses
-from llama_swap.supervisor.translate import launch_spec, local_port, refusal, upstream_timeouts
+from llama_swap.supervisor.ports import Observer, Senses, StartsProcesses
+from llama_swap.supervisor.running import Running
+from llama_swap.supervisor.translate import refusal, upstream_timeouts
+
+_DYING_SECONDS = 1.0
+"""From a broken connection to the end of the process that broke it it takes milliseconds."""
 
 
 class Supervisor:
@@ -30,6 +34,7 @@ class Supervisor:
 
     Args:
         environment: what every process inherits; a model's ``env`` is added to it.
+        senses: what is known about memory; None knows nothing, and then the groups or the matrix decide.
         beat_seconds: how often to report life to the service manager; None is never.
     """
 
@@ -41,13 +46,11 @@ class Supervisor:
         ports: PortBook,
         observer: Observer,
         environment: Mapping[str, str],
+        senses: Senses | None = None,
         beat_seconds: float | None = None,
     ) -> None:
         self.config = config
-        self._launcher = launcher
-        self._ports = ports
         self._observer = observer
-        self._environment = dict(environment)
         self._beat_seconds = beat_seconds
         self._scheduler = Scheduler(config.scheduler)
         self._inbox: deque[events.Event] = deque()
@@ -55,7 +58,16 @@ class Supervisor:
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, tuple[float, asyncio.Future[Lease]]] = {}
         self._instances: dict[int, Instance] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._errands = Errands(senses, observer, self._tell, self._instances, environment)
+        self._running = Running(
+            lambda: self.config,
+            self._tell,
+            launcher=launcher,
+            ports=ports,
+            observer=observer,
+            errands=self._errands,
+            environment=environment,
+        )
         self._failed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -69,7 +81,8 @@ class Supervisor:
         """
         self._failed = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+            self._running.begin(tasks)
+            self._errands.begin(tasks)
             self._observer.changed(self.snapshot())
             started.set()
             while True:
@@ -141,92 +154,13 @@ class Supervisor:
                 if not future.done():
                     future.set_exception(refusal(command))
             case commands.StartProcess():
-                self._start(command, now)
+                self._running.start(command, now)
             case commands.StopProcess():
-                self._stop(self._instances[command.instance_id])
+                self._running.stop(command.instance_id)
             case commands.KillProcess():
-                self._kill(self._instances[command.instance_id])
-
-    def _start(self, command: commands.StartProcess, now: float) -> None:
-        assert self._tasks is not None  # noqa: S101 - events are told only after run() has started
-        instance = Instance(command.instance_id, self.config.models[command.model], started_at=now)
-        self._instances[command.instance_id] = instance
-        self._tasks.create_task(self._run_instance(instance), name=f"instance {command.instance_id}")
-
-    def _prepare(self, instance: Instance) -> None:
-        """Find the model a port that is free now, and say where its upstream will be.
-
-        Raises:
-            LookupError: no port is free.
-        """
-        model = instance.model
-        if model.port is not None:
-            port = self._ports.claim(model.id, self.config.start_port)
-            if port != model.port:
-                instance.model = model = self.config.rebind(model.id, port)
-        elif (taken := local_port(model.proxy)) is not None and not port_is_free(taken):
-            text = f"somebody listens on port {taken} of its proxy already; requests may reach that process"
-            self._observer.noticed(model.id, text)
-        instance.upstream = Upstream(model.proxy, upstream_timeouts(model))
-
-    def _stop(self, instance: Instance) -> None:
-        instance.stop_asked = True
-        if instance.process is None:
-            return
-        try:
-            instance.process.terminate()
-        except OSError:
-            # No descriptor or process to spare for the polite way.
-            instance.process.kill()
-
-    def _kill(self, instance: Instance) -> None:
-        instance.kill_asked = True
-        if instance.process is not None:
-            instance.process.kill()
-
-    async def _run_instance(self, instance: Instance) -> None:
-        """The whole life of one instance; ends in exactly one ProcessExited."""
-        detail, tail = "", tuple[str, ...]()
-        try:
-            self._prepare(instance)
-            detail, tail = await self._launch_and_wait(instance)
-        except (LaunchFailed, LookupError, OSError) as failure:
-            detail = str(failure)
-        finally:
-            if instance.upstream is not None:
-                instance.upstream.close()
-            del self._instances[instance.instance_id]
-            instance.gone.set()
-        self._tell(events.ProcessExited(instance.instance_id, detail, tail))
-
-    async def _launch_and_wait(self, instance: Instance) -> tuple[str, tuple[str, ...]]:
-        assert self._tasks is not None  # noqa: S101 - events are told only after run() has started
-
-        def on_output(stream: str, line: bytes) -> None:
-            self._observer.output(instance.model.id, stream, line)
-
-        process = await self._launcher.launch(launch_spec(instance.model, self._environment), on_output=on_output)
-        instance.process = process
-        if instance.stop_asked:
-            process.terminate()
-        if instance.kill_asked:
-            process.kill()
-        readiness = self._tasks.create_task(self._watch_readiness(instance, process))
-        try:
-            report = await process.wait_exit()
-        finally:
-            readiness.cancel()
-        return report.detail, report.output_tail
-
-    async def _watch_readiness(self, instance: Instance, process: RunningProcess) -> None:
-        """Ends in one ProcessReady or ReadinessFailed, or is cancelled by the end of the process."""
-        try:
-            await process.wait_ready()
-        except NotReady as failure:
-            self._tell(events.ReadinessFailed(instance.instance_id, str(failure)))
-        else:
-            instance.ready_at = time.monotonic()
-            self._tell(events.ProcessReady(instance.instance_id))
+                self._running.kill(command.instance_id)
+            case commands.MeasureMemory() | commands.AssessNeed() | commands.ReadAhead():
+                self._errands.perform(command, self.config.models)
 
     # -- what the rest of the service asks for --------------------------------
 
@@ -259,6 +193,16 @@ class Supervisor:
         """Return when the model is ready; raises RequestError when it cannot start."""
         async with self.lease(model_id, terms=terms):
             return
+
+    async def blame_memory(self, instance: Instance, error: RequestError) -> None:
+        """Raise a clearer error where an instance broke the connection because memory ran out."""
+        if error.reason is not Reason.UPSTREAM_FAILED:
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(instance.gone.wait(), _DYING_SECONDS)
+        if instance.ran_out_of_memory:
+            text = f"model {instance.model.id} ran out of memory and ended; its next start gets more, if there is more"
+            raise RequestError(Reason.OUT_OF_MEMORY, text) from error
 
     def pin(self, model_id: str) -> None:
         """Keep a model loaded once it is, whatever the configuration says."""
@@ -311,6 +255,11 @@ class Supervisor:
     def snapshot(self) -> Snapshot:
         """What runs, what waits and why."""
         return self._scheduler.snapshot(now=time.monotonic())
+
+    async def look(self, model_id: str) -> None:
+        """Bring up to date what :meth:`explain` goes by where memory may decide."""
+        if self.config.scheduler.fit is not None:
+            await self._errands.refresh(self.config.models[model_id])
 
     def explain(self, model_id: str) -> Explanation:
         """What a request for a model would lead to, without doing it."""

@@ -1,0 +1,300 @@
+"""Memory decides, through the real command: fake servers really take the memory of a made-up card.
+
+The service reads the card through the real nvidia-ml-py and a stand-in for the driver's library; every figure that it
+goes by is what the servers took.
+"""
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+GIB = 1 << 30
+EXACT = {"headroom": 0, "hostHeadroom": 0, "minResidency": 0}
+
+
+def gib(size, **flags):
+    """Flags of a server that takes so many GiB."""
+    more = (f"--{name.replace('_', '-')} {value}" for name, value in flags.items())
+    return " ".join((f"--vram {size}GiB", *more))
+
+
+@pytest.fixture
+def serve(service):
+    """``serve(card, models, ...)`` starts the service on that machine; memory decides unless the keys say otherwise."""
+
+    def start(card, models, *, fit=None, **top):
+        router = {"use": "fit", "settings": {"fit": {**EXACT, **(fit or {})}}}
+        service.write({"models": models, "routing": {"router": router}, **top})
+        service.start(env=card.env)
+        service.wait_until(lambda: pools(service))
+        return service
+
+    return start
+
+
+def pools(service):
+    """{pool: its row} of /api/status, once it has been measured."""
+    return {row["pool"]: row for row in service.http.get("/api/status").json()["memory"]["pools"]}
+
+
+def vram(service, name):
+    """What a server took at last: {GPU: GiB}, and what it could see."""
+    row = service.journal("vram", name)[-1]
+    return {int(gpu): taken >> 30 for gpu, taken in row["taken"].items()}, row["seen"]
+
+
+def starts(service, *names):
+    """How often each was started."""
+    return [len(service.journal("start", name)) for name in names]
+
+
+def figure(service, series):
+    """A value of the page of metrics; None where there is no such series."""
+    for line in service.http.get("/metrics").text.splitlines():
+        if line.startswith(f"{series} "):
+            return float(line.rpartition(" ")[2])
+    return None
+
+
+def errors_of(answer):
+    """Status, code, and whether the client shall try again."""
+    return answer.status_code, answer.json()["error"]["code"], answer.headers.get("x-should-retry")
+
+
+def test_without_groups_memory_decides(service, card):
+    """The default on a machine with a card: what fits runs side by side, without a word of configuration about it."""
+    service.write({"models": {"a": service.model(gib(10), vram="10GiB"), "b": service.model(gib(8), vram="8GiB")}})
+    machine = card(24)
+    service.start(env=machine.env)
+    for name in "abab":
+        assert service.echo(name)["name"] == name
+    assert service.states() == {"a": "ready", "b": "ready"}
+    assert starts(service, "a", "b") == [1, 1]
+    assert machine.free() == 6
+
+
+def test_the_cheapest_leaves_when_a_third_comes(serve, service, card):
+    """Only as many as it takes; the one used last and most stays."""
+    sizes = {"a": 8, "b": 8, "c": 10}
+    serve(card(24), {name: service.model(gib(size), vram=f"{size}GiB") for name, size in sizes.items()})
+    for name in ("a", "b", "b", "b"):
+        service.echo(name)
+    service.echo("c")
+    assert service.states() == {"b": "ready", "c": "ready"}
+    assert service.journal("exit", "a")
+
+
+def test_r11_the_next_start_waits_until_the_memory_is_back(serve, service, card):
+    """A driver that cleans up for most of a second after the exit: the next model starts only then, and gets it all."""
+    machine = card(24)
+    serve(machine, {n: service.model(gib(20, vram_release=0.8), vram="20GiB") for n in "ab"})
+    service.echo("a")
+    service.echo("b")
+    assert service.states() == {"b": "ready"}
+    assert not service.journal("out-of-memory")
+    assert service.journal("start", "b")[0]["t"] - service.journal("exit", "a")[0]["t"] > 0.4
+    assert machine.free() == 4
+
+
+def test_nothing_is_held_when_nobody_is_there(serve, service, card):
+    """After its idle time a model is gone with every byte; the service itself never made a CUDA context."""
+    machine = card(24)
+    serve(machine, {"a": service.model(gib(20, vram_release=0.2), vram="20GiB", ttl=1)})
+    service.echo("a")
+    assert machine.free() == 4
+    service.wait_until(lambda: machine.free() == 24)
+    service.wait_until(lambda: service.states() == {})
+    maps = Path(f"/proc/{service.process.pid}/maps").read_text()
+    assert "libnvidia-ml.so.1" in maps
+    assert "libcuda" not in maps
+
+
+def test_the_smallest_device_that_fits_is_chosen(serve, service, card):
+    """And the process sees no other."""
+    machine = card(24, 12)
+    serve(machine, {"small": service.model(gib(5), vram="5GiB"), "big": service.model(gib(20), vram="20GiB")})
+    service.echo("small")
+    service.echo("big")
+    assert vram(service, "small") == ({1: 5}, machine.uuids[1])
+    assert vram(service, "big") == ({0: 20}, machine.uuids[0])
+
+
+def test_a_model_larger_than_a_device_is_split(serve, service, card):
+    """Over as few as it takes, in proportion to what is free."""
+    machine = card(24, 24, 8)
+    serve(machine, {"huge": service.model(gib(40), vram="40GiB"), "a": service.model(gib(6), vram="6GiB")})
+    service.echo("huge")
+    taken, seen = vram(service, "huge")
+    assert taken == {0: 20, 1: 20}
+    assert seen == ",".join(machine.uuids[:2])
+    service.echo("a")
+    assert service.states() == {"a": "ready", "huge": "ready"}
+
+
+def test_a_command_that_names_its_device_keeps_it(serve, service, card):
+    """CUDA_VISIBLE_DEVICES of the model is not ours to change."""
+    machine = card(24, 12)
+    env = [f"CUDA_VISIBLE_DEVICES={machine.uuids[0]}"]
+    serve(machine, {"a": service.model(gib(5), vram="5GiB", env=env)})
+    service.echo("a")
+    assert vram(service, "a") == ({0: 5}, machine.uuids[0])
+
+
+def test_what_cannot_fit_is_refused_with_the_sums(serve, service, card):
+    """At once, and nobody is sent away for it; when the other program is gone it can run."""
+    machine = card(24)
+    game = machine.foreign(gpu0=14)
+    serve(machine, {"a": service.model(gib(6), vram="6GiB"), "b": service.model(gib(16), vram="16GiB")})
+    service.echo("a")
+    answer = service.chat("b")
+    assert errors_of(answer) == (507, "insufficient_memory", "false")
+    message = answer.json()["error"]["message"]
+    assert "16.0 GiB" in message
+    assert "14.0 GiB" in message
+    assert service.states() == {"a": "ready"}
+    game.kill()
+    game.wait(10)
+    assert service.echo("b")["name"] == "b"
+
+
+def test_out_of_memory_while_loading_is_tried_once_more(serve, service, card):
+    """It needs more than was said: the others leave, and the client that waited never knows."""
+    machine = card(24)
+    serve(machine, {"a": service.model(gib(16), vram="4GiB"), "b": service.model(gib(10), vram="10GiB")})
+    service.echo("b")
+    assert service.echo("a")["name"] == "a"
+    assert starts(service, "a", "b") == [2, 1]
+    assert len(service.journal("out-of-memory", "a")) == 1
+    assert service.states() == {"a": "ready"}
+    assert figure(service, 'llamaswap_out_of_memory_total{model="a",while="loading"}') == 1
+    assert figure(service, 'llamaswap_start_retries_total{model="a"}') == 1
+
+
+def test_out_of_memory_twice_is_told(serve, service, card):
+    """Alone on the machine, and still too large: the client gets the sums and the last words of the process."""
+    machine = card(8)
+    serve(machine, {"a": service.model(gib(16), vram="4GiB"), "b": service.model(gib(2), vram="2GiB")})
+    service.echo("b")
+    answer = service.chat("a")
+    assert errors_of(answer) == (507, "out_of_memory", "false")
+    assert "cudaMalloc failed" in answer.json()["error"]["message"]
+
+
+def test_out_of_memory_while_serving(serve, service, card):
+    """The request is told why, and the next start of the model gets more."""
+    machine = card(24)
+    models = {"a": service.model(gib(12, vram_grow="7GiB"), vram="12GiB"), "b": service.model(gib(8), vram="8GiB")}
+    serve(machine, models)
+    service.echo("b")
+    service.http.post("/api/models/load/a")
+    answer = service.chat("a")
+    assert errors_of(answer)[:2] == (507, "out_of_memory")
+    assert service.states() == {"b": "ready"}
+    need = service.http.get("/api/explain/a").json()["memory"]["need"]
+    assert need["device_bytes"] / GIB == pytest.approx(14.4)
+
+
+def test_a_model_that_is_killed(serve, service, card):
+    """A kill -9 from outside: its memory comes back as with any other end, then it starts again."""
+    machine = card(24)
+    serve(machine, {"a": service.model(gib(20, vram_release=0.4), vram="20GiB")})
+    os.kill(service.echo("a")["pid"], signal.SIGKILL)
+    service.wait_until(lambda: service.states().get("a") != "ready")
+    assert service.echo("a")["name"] == "a"
+    assert not service.journal("out-of-memory")
+
+
+def test_a_driver_that_vanishes(serve, service, card):
+    """What runs goes on; what starts goes by the books, so that nothing is promised twice."""
+    machine = card(24)
+    sizes = {"a": 10, "b": 8, "c": 20}
+    serve(machine, {name: service.model(gib(size), vram=f"{size}GiB") for name, size in sizes.items()})
+    service.echo("a")
+    machine.vanishes()
+    assert service.echo("b")["name"] == "b"
+    assert service.states() == {"a": "ready", "b": "ready"}
+    assert service.http.get("/api/status").json()["memory"]["problem"]
+    service.echo("c")
+    assert service.states() == {"c": "ready"}
+    assert not service.journal("out-of-memory")
+
+
+def test_a_model_of_which_nothing_is_known(serve, service, card):
+    """Alone the first time; then it is known what it takes, also after a restart of the service."""
+    machine = card(24)
+    models = {"a": service.model(gib(10)), "b": service.model(gib(8), vram="8GiB")}
+    serve(machine, models)
+    service.echo("b")
+    service.echo("a")
+    assert service.states() == {"a": "ready"}
+    service.echo("b")
+    service.wait_until(lambda: service.states() == {"a": "ready", "b": "ready"})
+    service.stop()
+    service.start(env=machine.env)
+    service.wait_until(lambda: pools(service))
+    service.echo("b")
+    service.echo("a")
+    assert service.states() == {"a": "ready", "b": "ready"}
+    need = service.http.get("/api/explain/a").json()
+    assert need["outcome"] == "served"
+
+
+def test_many_at_once_are_never_promised_more_than_there_is(serve, service, card):
+    """Cold requests for models that fit only in part: all are served, and no server ever lacked memory."""
+    machine = card(24, 12)
+    sizes = {"a": 10, "b": 9, "c": 8, "d": 11, "e": 20}
+    slow = {"vram_release": 0.2, "load_seconds": 0.1}
+    serve(machine, {name: service.model(gib(size, **slow), vram=f"{size}GiB") for name, size in sizes.items()})
+    with ThreadPoolExecutor(10) as clients:
+        names = [echo["name"] for echo in clients.map(service.echo, [*sizes] * 4)]
+    assert names == [*sizes] * 4
+    assert not service.journal("out-of-memory")
+
+
+def test_yielding_the_card(serve, service, card):
+    """Idle models leave at once, requests are told why and when to come back, and afterwards all is as before."""
+    machine = card(24)
+    serve(machine, {"a": service.model(gib(20), vram="20GiB")})
+    service.echo("a")
+    answer = service.http.post("/api/yield", json={"holder": "game", "because": "a game"})
+    assert answer.json()["stopping"] == ["a"]
+    service.wait_until(lambda: machine.free() == 24)
+    refused = service.chat("a")
+    assert errors_of(refused)[:2] == (503, "devices_yielded")
+    assert "a game" in refused.json()["error"]["message"]
+    assert int(refused.headers["Retry-After"]) > 0
+    service.http.delete("/api/yield", params={"holder": "game"})
+    assert service.echo("a")["name"] == "a"
+
+
+def test_a_game_starts(serve, service, card):
+    """Another program leaves less than is wanted free: models make way by themselves and return by themselves."""
+    machine = card(24)
+    keys = {"yield": {"freeBelow": "4GiB", "returnAfter": 1}}
+    serve(machine, {"a": service.model(gib(12, vram_release=0.1), vram="12GiB", pin=True)}, **keys)
+    service.echo("a")
+    game = machine.foreign(gpu0=10)
+    service.wait_until(lambda: service.states() == {})
+    assert errors_of(service.chat("a"))[:2] == (503, "devices_yielded")
+    game.kill()
+    game.wait(10)
+    service.wait_until(lambda: service.states() == {"a": "ready"})
+
+
+def test_the_figures_are_on_the_page(serve, service, card):
+    """What there is, what is free, what others use, what models were promised; and how slowly memory came back."""
+    machine = card(24)
+    machine.foreign(gpu0=2)
+    serve(machine, {"a": service.model(gib(10, vram_release=0.2), vram="10GiB", ttl=1)})
+    service.echo("a")
+    service.wait_until(lambda: figure(service, 'llamaswap_pool_free_bytes{pool="0"}') == 12 * GIB)
+    assert figure(service, 'llamaswap_pool_total_bytes{pool="0"}') == 24.5 * GIB
+    assert figure(service, 'llamaswap_pool_foreign_bytes{pool="0"}') == 2 * GIB
+    assert figure(service, 'llamaswap_pool_promised_bytes{pool="0"}') == 10 * GIB
+    assert figure(service, 'llamaswap_model_claim_bytes{model="a",pool="0"}') == 10 * GIB
+    assert figure(service, 'llamaswap_needs_total{model="a",source="declared"}') == 1
+    service.wait_until(lambda: figure(service, 'llamaswap_memory_release_seconds_count{model="a"}') == 1)
+    assert figure(service, 'llamaswap_pool_free_bytes{pool="0"}') == 22 * GIB

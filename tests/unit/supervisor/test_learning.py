@@ -1,0 +1,108 @@
+"""What is learned of a run: its peaks, how long it loaded, and that it had too little."""
+
+import pytest
+
+from llama_swap.gpu import Device, Holding, MemoryReading, ProcessMemory, ProcessUse
+from llama_swap.scheduler.memory import Need, NeedSource
+from llama_swap.supervisor.learning import Learning, Run
+from llama_swap.testing import FakeMemory
+
+GIB = 1 << 30
+CARD = Device(0, "RTX", uuid="GPU-0", processes=(ProcessUse(1, 1),), total_bytes=24 * GIB, free_bytes=1)
+
+
+def at(seconds, gib, host=1):
+    """A reading in which instance 1 has so much."""
+    return MemoryReading(seconds, None, (CARD,), {1: Holding(ProcessMemory(host * GIB, 0), {0: int(gib * GIB)})})
+
+
+@pytest.fixture
+def memory():
+    """Keeps what is recorded."""
+    return FakeMemory()
+
+
+@pytest.fixture
+def run():
+    """A run that started at 10."""
+    return Run(10.0, identity="qwen")
+
+
+@pytest.fixture
+def learning(memory, run):
+    """Which follows it as instance 1."""
+    learning = Learning(memory)
+    learning.started(1, run)
+    return learning
+
+
+def test_a_run(learning, memory):
+    """Nothing before it is ready; then the peak so far, and the time to ready once."""
+    assert not learning.seen(at(11, 9))
+    learning.is_ready(1, 14.0)
+    assert not learning.seen(at(13.5, 9)), "that reading began before"
+    assert memory.recorded == []
+    assert learning.seen(at(15, 8))
+    ((identity, figures),) = memory.recorded
+    assert identity == "qwen"
+    assert figures.by_device == {"GPU-0": 9 * GIB}
+    assert (figures.host_bytes, figures.load_seconds, figures.read_ahead) == (GIB, 4.0, False)
+    learning.ended(1, out_of_memory=False)
+    assert memory.recorded[-1][1].load_seconds is None
+
+
+def test_only_growth_is_news(learning, memory):
+    """A reading every few seconds must not write a file every few seconds."""
+    learning.is_ready(1, 14.0)
+    news = [learning.seen(at(second, gib)) for second, gib in ((15, 8), (20, 8), (25, 8.01), (30, 8.5), (35, 8.2))]
+    assert news == [True, False, False, True, False]
+    assert learning.seen(at(40, 8, host=2)), "the machine's memory counts, too"
+    learning.ended(1, out_of_memory=False)
+    assert memory.recorded[-1][1].by_device == {"GPU-0": int(8.5 * GIB)}
+
+
+def test_a_start_that_failed_teaches_nothing(learning, memory):
+    """It was not a whole load."""
+    learning.seen(at(11, 9))
+    learning.ended(1, out_of_memory=False)
+    assert memory.recorded == []
+
+
+def test_one_that_is_not_known(memory):
+    """Without identity nothing is kept; an instance that is not followed is no error."""
+    learning = Learning(memory)
+    learning.started(1, Run(10.0))
+    learning.is_ready(1, 14.0)
+    learning.seen(at(15, 8))
+    learning.ended(1, out_of_memory=True)
+    learning.is_ready(2, 1.0)
+    learning.ended(2, out_of_memory=True)
+    assert (memory.recorded, memory.raised) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("need", "gib", "raised"),
+    [
+        (Need(NeedSource.ESTIMATED, 10 * GIB), 4, (12 * GIB, 0)),
+        (Need(NeedSource.ESTIMATED, 10 * GIB), 20, (22 * GIB, 0)),
+        (None, 20, (22 * GIB, 0)),
+        (Need(NeedSource.ESTIMATED, 0, 10 * GIB), 0, (0, 12 * GIB)),
+    ],
+)
+def test_one_that_ran_out_of_memory_gets_more(learning, memory, run, *, need, gib, raised):
+    """More than was expected, and more than was seen: of the devices, or of the machine where it uses none."""
+    run.need = need
+    learning.seen(at(11, gib))
+    learning.ended(1, out_of_memory=True)
+    ((identity, device, host),) = memory.raised
+    assert identity == "qwen"
+    assert (device, host) == pytest.approx(raised)
+
+
+def test_what_was_read_ahead(memory):
+    """Told with the time to ready, which is another one then."""
+    learning = Learning(memory)
+    learning.started(1, Run(10.0, was_read_ahead=True, identity="qwen"))
+    learning.is_ready(1, 11.0)
+    learning.seen(at(12, 8))
+    assert memory.recorded[0][1].read_ahead
