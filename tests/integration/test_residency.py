@@ -130,6 +130,7 @@ def test_pin_outlives_the_ttl_until_unpinned(service, pair, command):
     """A pinned model is not unloaded for being idle; unpinned, its idle time counts."""
     pair({"ttl": 1})
     assert command("pin", "a")[0] == 0
+    assert "PINNED" in command("ps")[1]
     service.chat("a")
     service.chat("b")
     wait_gone(service, "b")

@@ -1,6 +1,7 @@
 """The status of everything, with the memory behind it."""
 
 import json
+from dataclasses import replace
 
 from llama_swap.api import status
 from llama_swap.api.memory import account_as_json, seconds_as_json
@@ -24,12 +25,14 @@ async def test_without_memory(make_supervisor):
     assert answer["router"] == "group"
     assert answer["memory"] == {"pools": [], "problem": "", "release_lag_seconds": None}
     assert (answer["yields"], answer["queue"]) == ([], [])
+    assert [row["pinned"] for row in answer["models"]] == [False, False]
 
 
 async def test_memory_of_models_and_pools(supervisor):
     """Each instance has its part of each pool; devices are called by their number."""
     supervisor.shows(
-        instances=(instance("m", pinned=True, claims={"GPU-aaaa": 18 * GIB, HOST: GIB}, devices=("GPU-aaaa",)),),
+        instances=(instance("m", claims={"GPU-aaaa": 18 * GIB, HOST: GIB}, devices=("GPU-aaaa",)),),
+        models=tuple(replace(view, pinned=True) for view in supervisor.picture.models),
         memory_problem="the driver does not answer",
         release_lag_seconds=0.7,
         yields=(YieldView("me", ("GPU-bbbb",), 130.0, "a game"),),
@@ -37,7 +40,7 @@ async def test_memory_of_models_and_pools(supervisor):
     )
     answer = await answer_of(supervisor)
     row = answer["models"][0]
-    assert row["pinned"] is True
+    assert [model["pinned"] for model in answer["models"]] == [True, True]
     assert row["devices"] == [{"pool": "GPU-aaaa", "label": "GPU 0"}]
     assert row["memory"] == [
         {"pool": "GPU-aaaa", "label": "GPU 0", "bytes": 18 * GIB},

@@ -35,6 +35,7 @@ def _model(site: Site, snapshot: Snapshot, view: ModelView, instance: InstanceVi
         "last_error": view.last_failure,
         "next_try_in_seconds": _until(view.next_try_at, snapshot.at),
         "ttl_seconds": seconds_as_json(model.ttl_seconds),
+        "pinned": view.pinned,
     }
     return row if instance is None else row | _instance(site, snapshot, instance)
 
@@ -46,7 +47,6 @@ def _instance(site: Site, snapshot: Snapshot, view: InstanceView) -> dict[str, A
         "because": view.because,
         "since_seconds": round(snapshot.at - view.since, 3),
         "unload_in_seconds": _until(view.unload_at, snapshot.at),
-        "pinned": view.pinned,
         "devices": devices_as_json(snapshot, view.devices),
         "memory": claims_as_json(snapshot, view),
         "pid": instance.process.pid if instance is not None and instance.process is not None else None,

@@ -93,6 +93,7 @@ class ModelView:
     Attributes:
         failures: failed starts in a row.
         next_try_at: monotonic seconds; None when it may be tried now.
+        pinned: by the configuration or at run time, whether it runs or not.
     """
 
     model: str
@@ -101,6 +102,7 @@ class ModelView:
     failures: int
     last_failure: str
     next_try_at: float | None
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,8 @@ def _model_view(state: State, model: str) -> ModelView:
     else:
         standing = Standing.FAILED if failures.count else Standing.STOPPED
     waiting = len(state.queue.get(model, ()))
-    return ModelView(model, standing, waiting, failures.count, failures.last, failures.next_try_at)
+    pinned = state.is_pinned(model)
+    return ModelView(model, standing, waiting, failures.count, failures.last, failures.next_try_at, pinned)
 
 
 def blocked_by(state: State, now: float) -> dict[str, str]:

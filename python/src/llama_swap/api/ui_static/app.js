@@ -126,7 +126,6 @@ function fillRow(view, model) {
   view.pinAction = model.pinned ? "unpin" : "pin";
   set(view.pin, model.pinned ? "Unpin" : "Pin");
   view.pin.setAttribute("aria-label", `${view.pin.textContent} ${model.id}`);
-  view.pin.hidden = !["starting", "ready", "draining"].includes(model.state);
   set(view.port, model.port);
   set(view.pid, model.pid);
   view.action = ["starting", "ready", "draining"].includes(model.state) ? "unload" : "load";
