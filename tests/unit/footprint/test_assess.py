@@ -114,8 +114,12 @@ async def test_another_command_is_asked_about_anew(store, facts, tool):
 async def test_an_answer_without_the_device_is_not_believed(store, facts, tool):
     """A full card refuses the tool its context, and it then counts for the host alone."""
     tool("echo 'Host 5000 1000 200'")
-    assert (await Assessor(store).assess(facts(*FIXED), most_bytes=24 * GIB)).source is NeedSource.ESTIMATED
-    assert (await Assessor(store).assess(facts(*FIXED))).source is NeedSource.ASKED
+    assessor = Assessor(store)
+    assert (await assessor.assess(facts(*FIXED), most_bytes=24 * GIB)).source is NeedSource.ESTIMATED
+    tool(ANSWER)
+    assert (await assessor.assess(facts(*FIXED, "-b", "64"), most_bytes=24 * GIB)).source is NeedSource.ASKED
+    tool("echo 'Host 5000 1000 200'")
+    assert (await assessor.assess(facts(*FIXED))).source is NeedSource.ASKED
     on_host = facts("-c", "8192", "-ngl", "0")
     assert (await Assessor(store).assess(on_host, most_bytes=24 * GIB)).source is NeedSource.ASKED
 

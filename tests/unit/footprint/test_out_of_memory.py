@@ -38,7 +38,7 @@ SAYS_SO = [
     # PyTorch, vLLM
     b"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB",
     b"torch.cuda.OutOfMemoryError: HIP out of memory. Tried to allocate 20.00 MiB",
-    b"(EngineCore_0 pid=1) ERROR 11-22 [core.py:1] ValueError: No available memory for the cache blocks. Try increasing",
+    b"(EngineCore_0 pid=1) ERROR 11-22 [core.py:1] ValueError: No available memory for the cache blocks. Try",
     b"ValueError: Free memory on device cuda:0 (7.1/23.6 GiB) on startup is less than desired GPU memory utilization",
     b"ValueError: To serve at least one request with the models's max seq len (131072), (16.00 GiB KV cache is",
     b"MemoryError",

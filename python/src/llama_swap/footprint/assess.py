@@ -122,15 +122,15 @@ class Assessor:
             answer = learned.asked or await self._ask(facts, invocation, expects_device=bool(most_bytes))
             more = await asyncio.to_thread(extras, invocation)
         except NotUnderstoodError:
-            answer = ()
-        if not answer:
             self._in_vain.add(identity)
+            return None
+        if not answer:
             return None
         self._store.remember_asked(identity, answer)
         return from_asked(facts, invocation, answer, more)
 
     async def _ask(self, facts: ModelFacts, invocation: Invocation, *, expects_device: bool) -> tuple[AskedDevice, ...]:
-        """Run the tool; () is no answer to go by."""
+        """Run the tool; () is no answer to go by this time."""
         tool = await asyncio.to_thread(find_tool, invocation)
         if tool is None:
             return ()

@@ -92,9 +92,8 @@ def _passed(arguments: tuple[str, ...]) -> list[str]:
 
 def environment_for(env: Mapping[str, str], *, chosen_for_it: bool) -> dict[str, str]:
     """The tool's environment; where the scheduler chooses the devices it shall count as for one."""
-    own = {"LLAMA_LOG_COLORS": "off"}
     first = {name: "0" for name in _FIRST_DEVICE if name not in env} if chosen_for_it else {}
-    return {**env, **first, **own}
+    return {**env, **first}
 
 
 def parse_answer(output: bytes) -> tuple[AskedDevice, ...]:

@@ -166,10 +166,13 @@ def scratch_of(shape: Shape, context: Context, options: Options) -> int:
     It is as large as its largest moment needs: the feed-forward part (its three results beside five of the width of
     the model, and those of each expert), the attention (without flash attention with all scores), or the output for
     every token of the batch. Newer servers compute the output only for the last tokens; older ones do not, and the
-    difference is small. Compared with what llama.cpp 0.7 (build 11669) says for several models it is at most 3 % less.
+    difference is small. tests/llama_cpp/test_footprint.py compares it with what llama.cpp says.
     """
     tokens = context.ubatch
-    cells = {cells_of(layer, context, options) // context.streams for layer in shape.layers if layer.key_values}
+    kinds = {
+        layer.window: cells_of(layer, context, options) // context.streams for layer in shape.layers if layer.key_values
+    }
+    cells = list(kinds.values())
     dense = options.flash_attention.lower() in {"off", "0", "false", "disabled"}
     masks = sum(cells) * tokens * (_FLOAT_BYTES if dense else _HALF_BYTES)
     widest = max((layer.key_values for layer in shape.layers), default=0)
@@ -182,8 +185,8 @@ def scratch_of(shape: Shape, context: Context, options: Options) -> int:
 
 
 def _state_widths(shape: Shape) -> Iterator[int]:
-    """Numbers that a recurrent layer makes for a token: its inputs are several times its width."""
-    return (6 * shape.embedding for layer in shape.layers if layer.state_values)
+    """Numbers that a recurrent layer makes for a token: what it expands its input to, and several parts of that."""
+    return (11 * shape.embedding for layer in shape.layers if layer.state_values)
 
 
 def unpacked_of(shape: Shape, context: Context, options: Options) -> int:
