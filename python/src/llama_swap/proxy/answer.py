@@ -13,6 +13,7 @@ MAX_HEAD_BYTES = 64 * 1024
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _SWITCHING = 101
+_DATE_BYTES = len(b"date")
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 
 
@@ -130,8 +131,13 @@ class AnswerHead:
         return self.status < 200 and self.status != _SWITCHING  # noqa: PLR2004 - RFC 9110's classes
 
     def _framing(self, method: str, head: bytes) -> Framing:
-        codings = [value for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        lengths = [value for name, value in self.headers if name.lower() == b"content-length"]
+        codings, lengths = [], []
+        for name, value in self.headers:
+            lower = name.lower()
+            if lower == b"content-length":
+                lengths.append(value)
+            elif lower == b"transfer-encoding":
+                codings.append(value)
         version = head[:9]
         if version not in {b"HTTP/1.1 ", b"HTTP/1.0 "} or (codings and version == b"HTTP/1.0 "):
             raise BadAnswerError("the answer's HTTP version does not fit its head")
@@ -194,6 +200,9 @@ def client_head(head: AnswerHead, *, added: Sequence[tuple[str, str]], modern: b
     # RFC 9112 §6.3: a 204 has no length either.
     dropped = frozenset({b"content-length"} if head.status == _NO_CONTENT else ())
     sent = response_headers(head.headers, added=ours, dropped=dropped)
-    if not any(name.lower() == b"date" for name, _ in sent):
+    for name, _ in sent:
+        if len(name) == _DATE_BYTES and name.lower() == b"date":
+            break
+    else:
         sent.append((b"Date", http_date(int(time()))))
     return serialize(b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), sent)

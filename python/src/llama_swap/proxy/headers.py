@@ -26,6 +26,11 @@ _REWRITTEN = frozenset({b"content-length", b"expect", b"x-forwarded-for"})
 # A client may not use `Connection: host` to take these off a request (hop-by-hop abuse).
 _NEVER_NOMINATED = frozenset({b"host", b"content-type", b"content-encoding", b"content-length", b"x-forwarded-for"})
 
+# To compare lengths first spares making most names lower-case.
+_HOST_BYTES = len(b"host")
+_XFF_BYTES = len(b"x-forwarded-for")
+_CONTENT_TYPE_BYTES = len(b"content-type")
+
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 _TARGET = re.compile(rb"/[!-~\x80-\xff]*")
 
@@ -34,20 +39,40 @@ def nominated(headers: RawHeaders) -> frozenset[bytes]:
     """The lower-case names that the Connection headers declare to be for one hop only."""
     names: set[bytes] = set()
     for name, value in headers:
-        if len(name) == len(b"connection") and name.lower() == b"connection":
+        if name.lower() == b"connection":
             names.update(token.strip().lower() for token in value.split(b","))
     return frozenset(names) - _NEVER_NOMINATED
 
 
-def end_to_end(headers: RawHeaders, dropped: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
-    """The headers that travel on: without the hop-by-hop, the nominated and the ``dropped`` (lower-case) ones."""
-    unwanted = HOP_BY_HOP.union(nominated(headers), dropped)
-    return [(name, value) for name, value in headers if name.lower() not in unwanted]
+def end_to_end(headers: RawHeaders, unwanted: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """The headers that travel on: without the ``unwanted`` (lower-case, hop-by-hop ones among them) and the nominated.
+
+    Each request and each answer comes through here, so it is one pass for all but the few that nominate something.
+    """
+    sent = []
+    nominates = False
+    for header in headers:
+        name = header[0].lower()
+        if name not in unwanted:
+            sent.append(header)
+        elif name == b"connection":
+            nominates = True
+    if nominates and (names := nominated(headers) - unwanted):
+        sent = [header for header in sent if header[0].lower() not in names]
+    return sent
+
+
+@lru_cache(maxsize=64)
+def _unwanted_of_request(dropped: frozenset[str]) -> frozenset[bytes]:
+    return HOP_BY_HOP.union(_REWRITTEN, (name.encode() for name in dropped))
 
 
 def readable_encodings(headers: RawHeaders) -> RawHeaders:
     """The headers with Accept-Encoding reduced to what we can read usage from; none of it left is none accepted."""
-    if not any(name.lower() == b"accept-encoding" for name, _ in headers):
+    for name, _ in headers:
+        if name.lower() == b"accept-encoding":
+            break
+    else:
         return headers
     return [
         (name, _gzip_and_deflate(value) if name.lower() == b"accept-encoding" else value) for name, value in headers
@@ -62,7 +87,7 @@ def _gzip_and_deflate(value: bytes) -> bytes:
 
 def forwarded_for(headers: RawHeaders, remote: str | None) -> bytes:
     """The X-Forwarded-For value with the client's address appended; ``b""`` where there is nothing to say."""
-    hops = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
+    hops = [value for name, value in headers if len(name) == _XFF_BYTES and name.lower() == b"x-forwarded-for"]
     if remote:
         hops.append(remote.encode("latin-1", "replace"))
     return b", ".join(hops)
@@ -77,7 +102,7 @@ def request_line(method: str, prefix: str, target: str) -> bytes:
     path = (prefix + target).encode()
     if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(path):
         raise RequestError(Reason.INVALID_REQUEST, "the method or the target of this request cannot be forwarded")
-    return b"%s %s HTTP/1.1\r\n" % (method.encode(), path)
+    return b"%b %b HTTP/1.1\r\n" % (method.encode(), path)
 
 
 def request_headers(  # noqa: PLR0913 - one parameter for each thing that decides about a header
@@ -95,8 +120,10 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
     Raises:
         RequestError: INVALID_REQUEST for two Host headers, which front and upstream could read differently.
     """
-    sent = end_to_end(headers, _REWRITTEN.union(name.encode() for name in dropped))
-    hosts = sum(name.lower() == b"host" for name, _ in sent)
+    sent = end_to_end(headers, _unwanted_of_request(frozenset(dropped)))
+    hosts = 0
+    for name, _ in sent:
+        hosts += len(name) == _HOST_BYTES and name.lower() == b"host"
     if hosts > 1:
         raise RequestError(Reason.INVALID_REQUEST, "a request may have one Host header only")
     if not hosts:
@@ -122,18 +149,21 @@ def response_headers(
     extra = [(name.encode(), value.encode()) for name, value in added]
     if is_event_stream(headers):
         extra.append((b"X-Accel-Buffering", b"no"))
-    sent = end_to_end(headers, dropped.union(name.lower() for name, _ in extra))
+    unwanted = HOP_BY_HOP
+    if extra or dropped:
+        unwanted = unwanted.union(dropped, (name.lower() for name, _ in extra))
+    sent = end_to_end(headers, unwanted)
     sent.extend(extra)
     return sent
 
 
 def is_event_stream(headers: RawHeaders) -> bool:
     """Whether the answer is ``text/event-stream``."""
-    return any(
-        name.lower() == b"content-type" and value[:17].lower() == b"text/event-stream"
-        for name, value in headers
-        if len(name) == len(b"content-type")
-    )
+    for name, value in headers:
+        if len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type":
+            if value[:17].lower() == b"text/event-stream":
+                return True
+    return False
 
 
 def serialize(first_line: bytes, headers: RawHeaders) -> bytes:
