@@ -291,8 +291,8 @@ def _cached(usage: dict[str, Any]) -> int:
     return cached
 
 
-def _first_count(values: dict[str, Any], *names: str) -> int:
-    return next((_count(values[name]) for name in names if name in values), UNKNOWN)
+def _first_count(values: dict[str, Any], name: str, other: str) -> int:
+    return _count(values[name] if name in values else values.get(other))
 
 
 def _count(value: Any) -> int:

@@ -54,7 +54,10 @@ def check_browser(
 
 
 def _is_browser(headers: Mapping[str, str]) -> bool:
-    return headers.get("User-Agent", "").startswith("Mozilla/") or any(mark in headers for mark in _MARKS)
+    for mark in _MARKS:
+        if mark in headers:
+            return True
+    return headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 def _is_cross_site(headers: Mapping[str, str], host: str, names: frozenset[str], *, needs_proof: bool) -> bool:

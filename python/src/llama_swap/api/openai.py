@@ -81,12 +81,13 @@ async def infer(request: web.Request) -> web.StreamResponse:
 
     JSON is recognised by how it begins, not by its content type: ``curl -d`` calls everything a form.
     """
-    if request.content_type == "multipart/form-data":
+    kind = request.content_type
+    if kind == "multipart/form-data":
         return await _infer_multipart(request)
     site, visit = site_of(request), visit_of(request)
     body = await read_body(request, limit_bytes=site.config.max_body_bytes)
     visit.exchange.request_bytes = len(body)
-    if request.content_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
+    if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
         return await _infer_urlencoded(request, body)
     asked = read_model(body)
     visit.stream = asked.stream

@@ -38,9 +38,9 @@ def take_residency(asked: ModelField, rules: BodyRules, model: Model, visit: Vis
     Raises:
         RequestError: INVALID_REQUEST for a value that is no time.
     """
-    given = {key: value for key, value in ((KEEP_ALIVE, asked.keep_alive), (TTL, asked.ttl)) if value}
-    if not given:
+    if not asked.keep_alive and not asked.ttl:
         return rules
+    given = {key: value for key, value in ((KEEP_ALIVE, asked.keep_alive), (TTL, asked.ttl)) if value}
     if config.keep_alive_honoured:
         # All of them are read, so that a mistake shows whichever of them counts.
         wishes = [keep_alive_seconds(key, value) for key, value in given.items()]

@@ -21,6 +21,8 @@ from llama_swap.proxy.refusal import envelope
 COMPRESSED_LIMIT_BYTES = 64 * 1024 * 1024
 """What a compressed body may unpack to where no limit is configured; plain bodies are bounded by what was sent."""
 
+_SMALL_BYTES = 64 * 1024
+
 # zlib's name for each coding; both kinds of `deflate` occur in the wild, `wbits` 15 + 32 tells zlib from gzip.
 _CODINGS = {"gzip": 15 + 32, "x-gzip": 15 + 32, "deflate": 15 + 32}
 _POSITION = re.compile(r"\(byte (\d+)\)")
@@ -85,6 +87,8 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     """
     check_length(request, limit_bytes)
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding == "identity" and _is_here_already(request):
+        return request.content.read_nowait()
     pieces = read_pieces(request)
     if coding != "identity":
         limit_bytes = limit_bytes or COMPRESSED_LIMIT_BYTES
@@ -105,6 +109,12 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
             first = b""
         whole.write(piece)
     return first or whole.getvalue()
+
+
+def _is_here_already(request: web.BaseRequest) -> bool:
+    """Whether a body came in one read with its head, as small ones do; its length was checked then."""
+    content = request.content
+    return content.is_eof() and content.exception() is None and 0 < (request.content_length or 0) <= _SMALL_BYTES
 
 
 class StreamedBody:

@@ -160,9 +160,9 @@ def response_headers(
 def is_event_stream(headers: RawHeaders) -> bool:
     """Whether the answer is ``text/event-stream``."""
     for name, value in headers:
-        if len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type":
-            if value[:17].lower() == b"text/event-stream":
-                return True
+        is_type = len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type"
+        if is_type and value[:17].lower() == b"text/event-stream":
+            return True
     return False
 
 

@@ -21,6 +21,8 @@ _UPGRADE = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
 
 def wants_websocket(request: web.BaseRequest) -> bool:
     """Whether the client asks to switch to WebSocket (RFC 6455 §4.1); other protocols are not tunnelled."""
+    if "Upgrade" not in request.headers:
+        return False
     tokens = {token.strip().lower() for token in request.headers.get("Connection", "").split(",")}
     return "upgrade" in tokens and request.headers.get("Upgrade", "").strip().lower() == "websocket"
 

@@ -72,6 +72,8 @@ class Lease:
     def load_seconds(self) -> float:
         """How much of the wait was the model's own start."""
         ready_at = self.instance.ready_at or self.granted_at
+        if ready_at <= self.arrived_at:
+            return 0.0  # nearly always
         return max(0.0, min(ready_at, self.granted_at) - max(self.instance.started_at, self.arrived_at))
 
     @property

@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 
 from llama_swap.config import Config, PortBook
 from llama_swap.errors import Reason, RequestError
@@ -21,12 +21,16 @@ from llama_swap.scheduler.snapshot import Snapshot, WaiterView
 from llama_swap.scheduler.story import StoryEntry
 from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance, Lease
+from llama_swap.supervisor.leasing import Leasing
 from llama_swap.supervisor.ports import Observer, Senses, StartsProcesses
 from llama_swap.supervisor.running import Running
 from llama_swap.supervisor.translate import refusal, upstream_timeouts
 
 _DYING_SECONDS = 1.0
 """From a broken connection to the end of the process that broke it it takes milliseconds."""
+
+_ROUTINE_EVENTS = (events.RequestArrived, events.RequestGone)
+_ABOUT_REQUESTS = (commands.GrantLease, commands.RejectRequest)
 
 
 class Supervisor:
@@ -116,11 +120,11 @@ class Supervisor:
     def _step(self, event: events.Event) -> None:
         """The one iteration of the loop: one event in, its commands performed."""
         now = time.monotonic()
-        changed = not isinstance(event, events.RequestArrived | events.RequestGone)
+        changed = not isinstance(event, _ROUTINE_EVENTS)
         for command in self._scheduler.handle(event, now=now):
             if isinstance(command, commands.Decision):
                 self._observer.decided(command)
-                changed |= not isinstance(command, commands.GrantLease | commands.RejectRequest)
+                changed |= not isinstance(command, _ABOUT_REQUESTS)
             self._perform(command, now)
         if changed:
             self._observer.changed(self._scheduler.snapshot(now=now))
@@ -172,22 +176,21 @@ class Supervisor:
         """Where a request stands in the queue; None when it does not wait (any more)."""
         return next((w for w in self.snapshot().queue if w.request_id == request_id), None)
 
-    @asynccontextmanager
-    async def lease(
-        self, model_id: str, request_id: int | None = None, *, terms: events.Terms = events.NO_TERMS
-    ) -> AsyncIterator[Lease]:
+    def lease(self, model_id: str, request_id: int | None = None, *, terms: events.Terms = events.NO_TERMS) -> Leasing:
         """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
-        request_id = request_id or self.new_request_id()
+        return Leasing(self, request_id or self.new_request_id(), model_id, terms)
+
+    async def wait_lease(self, request_id: int, model_id: str, terms: events.Terms) -> Lease:
+        """Tell of a request and wait until it is served; :meth:`end_lease` follows in any case."""
         future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = (time.monotonic(), future)
-        lease: Lease | None = None
-        try:
-            self._tell(events.RequestArrived(request_id, model_id, terms))
-            lease = await future
-            yield lease
-        finally:
-            self._waiting.pop(request_id, None)
-            self._tell(events.RequestGone(request_id, served=lease is not None and lease.served))
+        self._tell(events.RequestArrived(request_id, model_id, terms))
+        return await future
+
+    def end_lease(self, request_id: int, *, served: bool) -> None:
+        """The request is over, or does not wait any more."""
+        self._waiting.pop(request_id, None)
+        self._tell(events.RequestGone(request_id, served=served))
 
     async def load(self, model_id: str, *, terms: events.Terms = events.NO_TERMS) -> None:
         """Return when the model is ready; raises RequestError when it cannot start."""
