@@ -71,6 +71,7 @@ def parse_flags(argv):
     p.add_argument("--vram-grow", default="0", help="device memory that each request takes in addition and keeps")
     p.add_argument("--vram-release", type=float, default=0.0, help="seconds that the driver cleans up after its end")
     p.add_argument("--ram", default="0", help="memory of the machine that it really allocates while it loads")
+    p.add_argument("-m", "--model", default="", help="nothing is done with it")
     p.add_argument("--keep-alive-seconds", type=float, default=5.0, help="idle connections are closed after that")
     p.add_argument("--journal", default=os.environ.get("FAKE_JOURNAL", ""), help="file the events are appended to")
     return p.parse_args(argv)

@@ -70,7 +70,7 @@ class Reporter:
     def assessed(self, model: str, need: Need) -> None:
         """What a model needs, and how that is known."""
         self.metrics.observe_need(model, need)
-        parts = ", ".join(f"{what} {_gib(size)}" for what, size in need.parts)
+        parts = ", ".join(f"{what} {_gib(size)}" if size else what for what, size in need.parts)
         sizes = {"devices": _gib(need.device_bytes), "host": _gib(need.host_bytes), "parts": parts}
         self._log.debug("need", model=model, source=need.source.value, **sizes)
 
