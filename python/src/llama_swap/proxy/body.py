@@ -113,8 +113,9 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
 
 def _is_here_already(request: web.BaseRequest) -> bool:
     """Whether a body came in one read with its head, as small ones do; its length was checked then."""
-    content = request.content
-    return content.is_eof() and content.exception() is None and 0 < (request.content_length or 0) <= _SMALL_BYTES
+    if not 0 < (request.content_length or 0) <= _SMALL_BYTES:
+        return False
+    return request.content.is_eof() and request.content.exception() is None
 
 
 class StreamedBody:
