@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +172,18 @@ async def test_what_is_not_understood_is_unknown_with_the_reason(store, write_gg
         ((text, size),) = need.parts
         assert words in text
         assert size == 0
+
+
+async def test_files_that_must_not_be_looked_at_are_no_error(store, facts, monkeypatch):
+    """A folder of another user."""
+
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied", "/secret/m.gguf")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    need = await Assessor(store).assess(ModelFacts("m", ("llama-server", "-m", "/secret/m.gguf")))
+    assert need.source is NeedSource.UNKNOWN
+    assert "Permission denied" in need.parts[0][0]
 
 
 async def test_an_unknown_command_is_learned_all_the_same(store):

@@ -28,6 +28,7 @@ LLAMA_8B = Shape("llama", (Layer(1024, 1024),) * 32, 0, 131072, 4096, 128256, 32
 QWEN_32B = Shape("qwen3", (Layer(1024, 1024),) * 64, 0, 40960, 5120, 151936, 64, 128, 25600, 0, has_cache=True)
 _GEMMA_LAYERS = tuple(Layer(1024, 1024, 0 if at % 6 == 5 else 1024) for at in range(12))
 GEMMA = Shape("gemma3", _GEMMA_LAYERS, 0, 131072, 2560, 262208, 8, 256, 10240, 0, has_cache=True)
+WIDE = Shape("qwen3", (Layer(1024, 1024),) * 4, 0, 40960, 1024, 1000, 64, 128, 256, 0, has_cache=True)
 ALL = Options(gpu_layers=EVERY_LAYER)
 
 
@@ -202,6 +203,10 @@ def test_a_pattern_that_is_none_is_told():
         (LLAMA_8B, Options(ctx_size=8192, flash_attention="off"), 580),
         (LLAMA_8B, Options(ctx_size=32768, flash_attention="off"), 2164),
         (QWEN_32B, Options(ctx_size=8192, flash_attention="off"), 1126),
+        # Narrow models with many heads, which show the attention.
+        (WIDE, Options(ctx_size=8192, flash_attention="off"), 1086),
+        (replace(WIDE, layers=(Layer(8192, 8192),) * 4), Options(ctx_size=8192), 82),
+        (replace(WIDE, layers=(Layer(8192, 8192),) * 4), Options(ctx_size=8192, flash_attention="off"), 1114),
         # The same with the output of the last tokens only, which shows the feed-forward part.
         (replace(LLAMA_8B, vocabulary=0), Options(ctx_size=8192), 132),
         (replace(LLAMA_8B, vocabulary=0), Options(ctx_size=32768), 156),

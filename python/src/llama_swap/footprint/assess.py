@@ -151,8 +151,11 @@ def _look(facts: ModelFacts) -> _Findings:
     """Look at the command and the files; blocks."""
     try:
         invocation = read_invocation(facts)
+        files = invocation.files
     except NotUnderstoodError as error:
         return _Findings(Examined(identity_of(facts, ())), trouble=str(error))
+    except OSError as error:
+        trouble = f"its files cannot be looked at: {error}"
+        return _Findings(Examined(identity_of(facts, ())), trouble=trouble)
     program = shutil.which(invocation.command.program, path=invocation.command.env.get("PATH"))
-    files = invocation.files
     return _Findings(Examined(identity_of(facts, (*files, *([Path(program)] if program else []))), files), invocation)
