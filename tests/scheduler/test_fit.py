@@ -200,3 +200,13 @@ def test_a_driver_that_does_not_say_who_has_what(play_fit, tells_who):
     p = play_fit({"a": 10, "b": 8, "c": 8}, models={"a": {"evict_cost": 9.0}})
     p.machine.tells_who = tells_who
     p.runs("a", "b").arrives(1, "c").expect("stop b").exits("b").expect("start c")
+
+
+def test_explain_of_a_model_that_does_not_fit(play_fit):
+    """On the reading that was taken for the question, although a request has to wait for one that begins after it."""
+    p = play_fit({"a": 10, "b": 30}).runs("a").arrives(1, "b").expect("reject 1 does_not_fit")
+    p.at(10).measures().at(10.5)
+    said = p.explain("b")
+    assert said.outcome is Outcome.REFUSED
+    assert not said.memory.fits
+    assert "b does not fit" in said.refusal.message

@@ -21,7 +21,9 @@ async def explain(request: web.Request) -> web.Response:
     # Turns of its own, so that asking takes nobody's turn away.
     destination = find_destination(replace(site, turns=Turns()), request.match_info["model"], visit)
     if isinstance(destination.served_by, Model):
-        answer = _as_json(site.supervisor.explain(destination.served_by.id), site.supervisor.snapshot())
+        model_id = destination.served_by.id
+        await site.supervisor.look(model_id)
+        answer = _as_json(site.supervisor.explain(model_id), site.supervisor.snapshot())
     else:
         answer = _peer(visit)
     return web.json_response({"requested": visit.requested, "selector": visit.selector or None, **answer})
@@ -33,7 +35,7 @@ def _as_json(explanation: Explanation, snapshot: Snapshot) -> dict[str, Any]:
         "model": explanation.model,
         "outcome": explanation.outcome.value,
         "would_start": explanation.would_start,
-        "would_stop": [{"model": d.model, "because": d.because} for d in explanation.would_stop],
+        "would_stop": [{"model": d.model, "because": d.because, "cost": d.cost} for d in explanation.would_stop],
         "waits_for": explanation.waits_for,
         "position": explanation.position,
         "rule": rule and {"kind": rule.kind.value, "name": rule.name, "text": rule.text, "cost": rule.cost},

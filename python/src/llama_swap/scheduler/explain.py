@@ -89,8 +89,9 @@ def explain(state: State, model: str, now: float) -> Explanation:
     trial = state.copy()
     trial.now = now
     request_id = 1 + max((*state.waiters, *state.leases), default=0)
-    note(trial, RequestArrived(request_id, model), now)
-    placement = _foreseen(state, model, now)
+    came_at = _came_at(state, now)
+    note(trial, RequestArrived(request_id, model), came_at)
+    placement = _foreseen(state, Waiter(request_id, model, came_at), now)
     commands = reconcile(trial, now)
     refusal = next((c for c in commands if isinstance(c, RejectRequest) and c.request_id == request_id), None)
     memory = _account(state, placement)
@@ -102,14 +103,23 @@ def explain(state: State, model: str, now: float) -> Explanation:
     return replace(said, memory=memory) if said.would_start else said
 
 
-def _foreseen(state: State, model: str, now: float) -> Placement | None:
+def _came_at(state: State, now: float) -> float:
+    """When the request is taken to have come: before a fresh reading, which a refusal by memory has to rest on.
+
+    Whoever asks has memory measured first; else nothing could ever be said of a model that does not fit.
+    """
+    memory = state.memory
+    return memory.at if memory.at is not None and memory.is_fresh(now) else now
+
+
+def _foreseen(state: State, waiter: Waiter, now: float) -> Placement | None:
     """What a request would lead to for its model; None where the model needs no start."""
-    if model not in state.spec.models or state.closing_since is not None:
+    if waiter.model not in state.spec.models or state.closing_since is not None:
         return None
     trial = state.copy()
     trial.now = now
-    trial.enqueue(Waiter(1 + max((*state.waiters, *state.leases), default=0), model, now))
-    return next((p for p in placements_of(trial, now) if p.model == model), None)
+    trial.enqueue(waiter)
+    return next((p for p in placements_of(trial, now) if p.model == waiter.model), None)
 
 
 def _account(state: State, placement: Placement | None) -> MemoryAccount | None:
