@@ -57,6 +57,33 @@ def test_a_file_is_read():
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [
+        (0, b"\xff", 255),
+        (1, b"\xff", -1),
+        (2, b"\x01\x02", 0x201),
+        (3, b"\xfe\xff", -2),
+        (4, b"\x01\x00\x00\x80", 0x80000001),
+        (5, b"\xff\xff\xff\xff", -1),
+        (6, struct.pack("<f", 1.5), 1.5),
+        (7, b"\x01", True),
+        (10, b"\x01" + bytes(6) + b"\x80", 0x8000000000000001),
+        (11, b"\xff" * 8, -1),
+        (12, struct.pack("<d", 2.5), 2.5),
+    ],
+)
+def test_every_kind_of_number_is_read(kind, raw, value):
+    """Alone and in a list; the next key follows at once."""
+    start = b"GGUF" + struct.pack("<IQQ", 3, 0, 3)
+    one = struct.pack("<Q", 1) + b"a" + struct.pack("<I", kind) + raw
+    two = struct.pack("<Q", 1) + b"b" + struct.pack("<IIQ", 9, kind, 2) + raw * 2
+    last = struct.pack("<Q", 1) + b"c" + struct.pack("<IB", 7, 1)
+    found = header_of(start + one + two + last + bytes(32)).metadata
+    assert dict(found) == {"a": value, "b": (value, value), "c": True}
+    assert type(found["a"]) is type(value)
+
+
 def test_what_the_gguf_package_writes_is_read(tmp_path):
     """Another program's files, not only those of these tests."""
     gguf = pytest.importorskip("gguf")

@@ -76,6 +76,8 @@ def test_layers_with_a_window(architecture, keys, full):
 def test_the_window_is_the_files_or_the_architectures():
     """Gemma 2 has 4096 where the file does not say."""
     assert layers("gemma2")[0].window == 4096
+    assert layers("exaone-moe")[0].window == 128
+    assert layers("llama4")[0].window == 8192
     assert layers("gemma2", attention__sliding_window=99)[0].window == 99
 
 

@@ -164,6 +164,12 @@ def test_a_server_that_wants_more_than_there_is_takes_what_it_gets(invocation):
     assert adaptable(invocation(), WANTED, seen, 8 * GIB) == seen
 
 
+@pytest.mark.parametrize(("most", "source"), [(11.4, NeedSource.UNKNOWN), (11.7, NeedSource.ESTIMATED)])
+def test_what_stays_free_belongs_to_what_it_wants(invocation, most, source):
+    """A server that would just fit without it makes itself smaller."""
+    assert adaptable(invocation(), WANTED, None, int(most * GIB)).source is source
+
+
 def test_a_server_on_the_cpu_leaves_nothing_free_on_a_device(invocation):
     """There is no margin of none."""
     need = Need(NeedSource.ASKED, 0, 5)

@@ -11,6 +11,8 @@ from llama_swap.scheduler.memory import Need, NeedSource
 
 SAME_SHARE = 0.9
 """A run that took this share of what it was thought to want was not made smaller by ``--fit``."""
+MOST_SHARE = 0.95
+"""Of the memory of all devices; the rest is what drivers keep and what shall stay free."""
 
 
 def from_learned(facts: ModelFacts, learned: Learned) -> Need:
@@ -101,14 +103,14 @@ def adaptable(invocation: Invocation, wanted: Need, seen: Need | None, most_byte
     """
     if wanted.source is NeedSource.UNKNOWN:
         return seen or wanted
-    if most_bytes is not None and wanted.device_bytes > most_bytes:
+    margin = invocation.options.fit_target_mib * MIB
+    if most_bytes is not None and wanted.device_bytes + margin > MOST_SHARE * most_bytes and wanted.device_bytes:
         text = "it wants more than there is and makes itself smaller to fit"
         return seen or Need(NeedSource.UNKNOWN, parts=((text, 0),))
     if seen is not None and seen.device_bytes >= SAME_SHARE * wanted.device_bytes:
         wanted = seen
     if not wanted.device_bytes:
         return wanted
-    margin = invocation.options.fit_target_mib * MIB
     return replace(
         wanted,
         device_bytes=wanted.device_bytes + margin,
