@@ -1,8 +1,13 @@
 """What people are told where memory decides: explain, ps, refusals, yields; with a driver that is ours."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from llama_swap.cli import main
+
+PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
 
 
 @pytest.fixture
@@ -110,3 +115,13 @@ def test_yield_of_a_device_that_is_not_there(service, told):
     said = run("yield", "--gpu", "2")
     assert '"2" is none of the devices' in said
     assert "0 (GPU 0 (Test GPU), GPU-" in said
+
+
+def test_example_of_the_page(service, told):
+    """docs/memory.md shows what `explain` really prints; only what a start cost differs from run to run."""
+    (shown,) = re.findall(r"^\$ llama-swap explain writer\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    run = told({"coder": 18, "chat": 9, "writer": 14}, **AT_ONCE)
+    service.chat("coder")
+    service.chat("chat")
+    cost = re.compile(r"\(cost [0-9.]+\)")
+    assert cost.sub("(cost N)", run("explain", "writer")) == cost.sub("(cost N)", shown)
