@@ -20,9 +20,9 @@ Only the standard library, and little of it, so that it starts in about 40 ms. T
 ``.../embeddings`` gives one vector per input. Everything else, and every chat answer under ``echo``, describes what
 arrived: pid, name, method, raw path, headers as pairs, body length and sha256, and the body where it is short text.
 
-With ``--journal`` each event is one JSON line: start, grandchild, ready, probe, request, response, gone, sigterm, exit,
-with ``t`` from ``time.monotonic()``, which is one clock for all processes of a machine. With device memory also vram
-(what it has now) and out-of-memory.
+With ``--journal`` each event is one JSON line: start, grandchild, ready, probe, request, ending (a stream is
+about to end), response, gone, sigterm, exit, with ``t`` from ``time.monotonic()``, which is one clock for all processes
+of a machine. With device memory also vram (what it has now) and out-of-memory.
 """
 # ruff: noqa: D102, TID251  (the names say it; a fake of slowness sleeps)
 
@@ -367,6 +367,7 @@ class Connection:
             {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage, "echo": echo}
         )
         self.chunk(b"data: [DONE]\n\n")
+        self.fake.journal("ending", path=self.path)  # what follows from the end of the answer is later than this
         self.sock.sendall(b"0\r\n\r\n")
 
     def event(self, value):

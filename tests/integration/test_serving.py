@@ -55,7 +55,7 @@ def test_swap_never_cuts_a_stream(service):
         rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]"
         assert other.result()["name"] == "b"
-    assert service.journal("sigterm", "a")[0]["t"] >= service.journal("response", "a")[-1]["t"]
+    assert service.journal("sigterm", "a")[0]["t"] >= service.journal("ending", "a")[-1]["t"]
 
 
 def test_overlapping_traffic_starves_nobody(service):
