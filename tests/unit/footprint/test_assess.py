@@ -85,6 +85,14 @@ async def test_asked_is_next_and_asked_once(store, facts, tool):
     assert len(runs()) == 1
 
 
+@pytest.mark.parametrize(("devices", "seen"), [(None, "0"), (("*",), "all"), (("1",), "all")])
+async def test_it_is_asked_for_one_device_where_the_choice_is_ours(facts, tool, tmp_path, devices, seen):
+    """Else for those that the command will see."""
+    tool(f"echo ${{CUDA_VISIBLE_DEVICES:-all}} > {tmp_path}/seen; {ANSWER}")
+    await Assessor(LearnedStore()).assess(facts(*FIXED, devices=devices))
+    assert (tmp_path / "seen").read_text().strip() == seen
+
+
 async def test_asking_can_be_switched_off(store, facts, tool):
     """``askLlamaCpp: false``."""
     runs = tool(ANSWER)
