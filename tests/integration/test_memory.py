@@ -52,6 +52,13 @@ def pools(service):
     return {row["pool"]: row for row in service.http.get("/api/status").json()["memory"]["pools"]}
 
 
+def claim(service, model):
+    """GiB that a model is known to have on devices."""
+    rows = service.http.get("/api/status").json()["models"]
+    (memory,) = (row.get("memory", []) for row in rows if row["id"] == model)
+    return sum(part["bytes"] for part in memory if part["pool"] != "host") >> 30
+
+
 def vram(service, name):
     """What a server took at last: {GPU: GiB}, and what it could see."""
     row = service.journal("vram", name)[-1]
@@ -109,6 +116,21 @@ def test_r11_the_next_start_waits_until_the_memory_is_back(serve, service, card)
     assert not service.journal("out-of-memory")
     assert service.journal("start", "b")[0]["t"] - service.journal("exit", "a")[0]["t"] > 0.4
     assert machine.free() == 4
+
+
+def test_r11_holds_for_groups_too(service, card):
+    """Where groups decide, a swap waits for the memory in the same way."""
+    machine = card(24)
+    router = {"use": "group"}
+    service.write(
+        {"models": {n: service.model(gib(20, vram_release=0.8)) for n in "ab"}, "routing": {"router": router}}
+    )
+    service.start(env=machine.env)
+    service.wait_until(lambda: pools(service))
+    service.echo("a")
+    service.wait_until(lambda: claim(service, "a") == 20)
+    service.echo("b")
+    assert not service.journal("out-of-memory")
 
 
 def test_nothing_is_held_when_nobody_is_there(serve, service, card):
