@@ -1,5 +1,6 @@
 """The days: which machine, which models, who comes when."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -35,7 +36,7 @@ class Day:
         return max(1, sum(sum(sizes[: n + 1]) <= room for n in range(len(sizes))))
 
 
-def traffic(seed, begin=8, end=18):
+def traffic(seed, begin=8, end=14):
     """Agents on one model, chat on a second, embeddings on a third, and a voice assistant on a fourth."""
     yield from ((at, agent(rng, "coder")) for at, rng in at_random(f"{seed}a", 1500, begin, end))
     yield from ((at, chat(rng, "chat")) for at, rng in at_random(f"{seed}c", 1200, begin, end))
@@ -43,31 +44,30 @@ def traffic(seed, begin=8, end=18):
     yield from ((at, home(rng, "home")) for at, rng in at_random(f"{seed}h", 300, begin, end))
 
 
-def shared_by_keys(seed):
-    """The traffic with a batch job in the afternoon, each with an API key of its own."""
-    yield from ((at, agent(rng, "coder", terms=Terms("alice"))) for at, rng in at_random(f"{seed}a", 1500, 8, 18))
-    yield from ((at, chat(rng, "chat", terms=Terms("bob"))) for at, rng in at_random(f"{seed}c", 1200, 8, 18))
-    yield from ((at, home(rng, "home", terms=Terms("house"))) for at, rng in at_random(f"{seed}h", 300, 8, 18))
+def crowd(seed):
+    """An afternoon without rest: agents, conversations, and a batch job, each with an API key of its own."""
+    yield from ((at, agent(rng, "coder", terms=Terms("alice"))) for at, rng in at_random(f"{seed}a", 600, 13, 14.5))
+    yield from ((at, chat(rng, "chat", terms=Terms("bob"))) for at, rng in at_random(f"{seed}c", 900, 13, 14.5))
+    yield from ((at, home(rng, "home", terms=Terms("house"))) for at, rng in at_random(f"{seed}h", 300, 13, 14.5))
     for worker in range(3):
-        at, rng = next(at_random(f"{seed}b{worker}", 60, 12, 24))
-        yield at, batch(rng, "batch", terms=Terms("batch"))
+        yield 13.25 * HOUR, batch(random.Random(f"{seed}b{worker}"), "batch", documents=120, terms=Terms("batch"))
 
 
 def evening(seed):
-    """The traffic goes on while somebody plays for two hours; no hook tells of it."""
-    yield from traffic(seed, 14, 23)
-    yield 19 * HOUR, game(0, 16.0, 2.0)
+    """The traffic goes on while somebody plays; no hook tells of it."""
+    yield from traffic(seed, 17, 22)
+    yield 18.5 * HOUR, game(0, 16.0, 1.5)
 
 
 def evening_with_a_hook(seed):
     """The same, and whatever starts the game asks for the card first."""
-    yield from traffic(seed, 14, 23)
-    yield 19 * HOUR, game(0, 16.0, 2.0, asks=True)
+    yield from traffic(seed, 17, 22)
+    yield 18.5 * HOUR, game(0, 16.0, 1.5, asks=True)
 
 
 def zoo(seed):
     """Ten models, most of the talk with a few of them."""
-    for at, rng in at_random(f"{seed}z", 180, 8, 20):
+    for at, rng in at_random(f"{seed}z", 180, 8, 11):
         (model,) = rng.choices(list(ZOO), [1 / rank for rank in range(1, len(ZOO) + 1)])
         yield at, chat(rng, model)
 
@@ -85,7 +85,10 @@ DAYS = {
     "a little too much (24 GiB)": Day(Machine((24.0,)), SMALLER, traffic),
     "one big model at a time (24 GiB)": Day(Machine((24.0,)), SET, traffic),
     "wrong figures (24 GiB)": Day(Machine((24.0,)), WRONG, traffic),
-    "keys and a batch job (24 GiB)": Day(Machine((24.0,)), SMALLER | BATCH, shared_by_keys),
+    "an afternoon without rest (24 GiB)": Day(Machine((24.0,)), SMALLER | BATCH, crowd),
+    "an afternoon without rest, slow disk (24 GiB)": Day(
+        Machine((24.0,), disk=0.5, spare=16.0), SMALLER | BATCH, crowd
+    ),
     "a split model (2 x 16 GiB)": Day(Machine((16.0, 16.0)), SMALLER | {"coder": Model(17.0, 3.0)}, traffic),
     "ten models (24 GiB)": Day(Machine((24.0,)), ZOO, zoo),
     "ten models, slow disk (24 GiB)": Day(Machine((24.0,), disk=0.5, spare=16.0), ZOO, zoo),
