@@ -8,9 +8,10 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from llama_swap.activity.redact import HeaderPairs, redact_headers
 from llama_swap.activity.row import rfc3339
@@ -34,8 +35,7 @@ def _no_bytes() -> int:
     return 0
 
 
-@dataclass(slots=True, eq=False)
-class InflightRequest:
+class InflightRequest(msgspec.Struct, eq=False):
     """One request on its way.
 
     Attributes:
@@ -52,8 +52,8 @@ class InflightRequest:
     cancel: Callable[[], object]
     req_headers: HeaderPairs = ()
     remote_ip: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    started_at: float = field(default_factory=time.time)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
+    started_at: float = msgspec.field(default_factory=time.time)
     state: InflightState = InflightState.WAITING
     resp_headers: HeaderPairs = ()
     read_bytes: Callable[[], int] = _no_bytes

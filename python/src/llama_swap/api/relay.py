@@ -1,10 +1,10 @@
 """One request to one model: wait for the lease, forward, release."""
 
 import asyncio
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
 from llama_swap.api.cancellation import CANCELLED, accept_cancellation

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from llama_swap.activity import InflightRequest
@@ -14,8 +14,7 @@ from llama_swap.scheduler.events import NO_TERMS, Terms
 from llama_swap.supervisor import Lease
 
 
-@dataclass(slots=True, eq=False)
-class Visit:
+class Visit(msgspec.Struct, eq=False):
     """What is known about one request, for its log line; filled in on its way.
 
     Attributes:
@@ -28,7 +27,7 @@ class Visit:
         requested: the model name the client sent; ``model`` is the ID it stands for, ``selector`` what chose it.
     """
 
-    started_at: float = field(default_factory=time.monotonic)
+    started_at: float = msgspec.field(default_factory=time.monotonic)
     requested: str = ""
     model: str = ""
     selector: str = ""
@@ -38,7 +37,7 @@ class Visit:
     entry: InflightRequest | None = None
     on_serve: Callable[[], None] | None = None
     lease: Lease | None = None
-    exchange: Exchange = field(default_factory=Exchange)
+    exchange: Exchange = msgspec.field(default_factory=Exchange)
 
     @property
     def is_cancelled_by_us(self) -> bool:

@@ -90,16 +90,26 @@ def level_of(record: RequestRecord) -> int:
     return logging.INFO
 
 
+def shown_path(record: RequestRecord) -> str:
+    """The path without its query, cut to a length that cannot fill the log."""
+    return _without_query(record.path)[:_REQUEST_LINE_LIMIT]
+
+
+def shown_agent(record: RequestRecord) -> str:
+    """What the client calls itself, cut as well."""
+    return record.user_agent[:_USER_AGENT_LIMIT]
+
+
 def request_fields(record: RequestRecord) -> dict[str, str | int | float]:
     """The line of a request as machines read it."""
     fields: dict[str, str | int | float] = {
         "client": record.client,
         "method": record.method,
-        "path": _without_query(record.path)[:_REQUEST_LINE_LIMIT],
+        "path": shown_path(record),
         "http": record.http,
         "status": record.status,
         "bytes": record.sent_bytes,
-        "user_agent": record.user_agent[:_USER_AGENT_LIMIT],
+        "user_agent": shown_agent(record),
         "total_ms": round(record.total_ms, 1),
         "outcome": record.outcome,
     }

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from llama_swap.logs.formats import LogFormat, painted
-from llama_swap.logs.lines import RequestRecord, level_of, request_fields, request_sentence
+from llama_swap.logs.lines import RequestRecord, level_of, request_fields, request_sentence, shown_agent, shown_path
 from llama_swap.logs.text import logfmt_value
 from llama_swap.logs.timestamps import render_time
 
@@ -62,8 +62,19 @@ class RequestLog:
 
 
 def _logfmt(record: RequestRecord, level: str, at: str) -> str:
-    """The same as ``key=value`` pairs; numbers need no quotes."""
-    words = [f"time={_value(at)} level={level} event=request" if at else f"level={level} event=request"]
-    for key, value in request_fields(record).items():
-        words.append(f"{key}={_value(value) if type(value) is str else value}")
-    return " ".join(words)
+    """What :func:`request_fields` says, as ``key=value`` pairs; spelled out, for the loop took three times as long."""
+    path, agent = shown_path(record), shown_agent(record)
+    line = (
+        f"level={level} event=request client={_value(record.client)} method={_value(record.method)} path={_value(path)}"
+        f" http={record.http} status={record.status} bytes={record.sent_bytes} user_agent={_value(agent)}"
+        f" total_ms={round(record.total_ms, 1)} outcome={_value(record.outcome)}"
+    )
+    if record.model is not None:
+        line += f" model={_value(record.model)} requested={_value(record.requested or record.model)}"
+        if record.queue_ms is not None:
+            line += f" queue_ms={round(record.queue_ms, 1)}"
+        if record.load_ms is not None:
+            line += f" load_ms={round(record.load_ms, 1)}"
+        if record.first_byte_ms is not None:
+            line += f" first_byte_ms={round(record.first_byte_ms, 1)}"
+    return f"time={_value(at)} {line}" if at else line
