@@ -29,9 +29,8 @@ _POSITION = re.compile(r"\(byte (\d+)\)")
 _NUMBER = re.compile(rb"-?\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelField:
-    """What a body says about where it wants to go.
+class ModelField(msgspec.Struct, frozen=True):
+    """What a body says about where it wants to go; one for each request, so its type is the one that is made fastest.
 
     Attributes:
         name: the model asked for; None where the body names none.
