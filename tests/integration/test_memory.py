@@ -4,12 +4,14 @@ The service reads the card through the real nvidia-ml-py and a stand-in for the 
 goes by is what the servers took.
 """
 
+import json
 import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from .conftest import FAKE
@@ -229,6 +231,19 @@ def test_r18_out_of_memory_while_serving(serve, service, card):
     assert service.states() == {"b": "ready"}
     need = service.http.get("/api/explain/a").json()["memory"]["need"]
     assert need["device_bytes"] / GIB == pytest.approx(14.4)
+
+
+def test_r18_out_of_memory_in_the_middle_of_a_stream(service):
+    """The last event says why, so that nobody looks for a fault of the network."""
+    service.write({"models": {"a": service.model()}})
+    service.start()
+    script = {"log": "CUDA error: out of memory", "die": 2, "chunk_delay": 0.1}
+    received = []
+    with service.stream("a", fake=script) as stream, pytest.raises(httpx.RemoteProtocolError):
+        received.extend(stream.iter_lines())
+    event = json.loads([line for line in received if line][-1].removeprefix("data: "))
+    assert event["error"]["code"] == "upstream_died"
+    assert "ran out of memory" in event["error"]["message"]
 
 
 def test_the_next_model_is_read_ahead(serve, service, card, llama_server):

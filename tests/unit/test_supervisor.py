@@ -382,17 +382,17 @@ async def test_a_request_is_told_that_memory_ran_out(tmp_path, launcher, words, 
             process.say("CUDA error: out of memory")
         process.exit("killed by SIGABRT", out_of_memory=kernel)
         if short:
-            with pytest.raises(RequestError, match="model a ran out of memory") as caught:
-                await supervisor.blame_memory(lease.instance, broken)
+            with pytest.raises(RequestError, match="model 'a': it ran out of memory") as caught:
+                await lease.instance.blame_memory(broken)
             assert caught.value.reason is Reason.OUT_OF_MEMORY
         else:
-            await supervisor.blame_memory(lease.instance, broken)
+            await lease.instance.blame_memory(broken)
 
 
 async def test_an_error_of_the_client_is_not_memory_s(tmp_path, launcher):
     """Nobody waits for the end of a process because a request was wrong."""
     async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
-        await supervisor.blame_memory(lease.instance, RequestError(Reason.INVALID_REQUEST, "no"))
+        await lease.instance.blame_memory(RequestError(Reason.INVALID_REQUEST, "no"))
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting
             kept = body is None or isinstance(body, bytes) or body.replayable
             if error.reason is Reason.UPSTREAM_FAILED and visit.exchange.upstream_sent_at is None and kept:
                 raise _NeverSentError(error, lease.instance) from error
-            await supervisor.blame_memory(lease.instance, error)
+            await lease.instance.blame_memory(error)
             raise
 
 
@@ -119,6 +119,7 @@ def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:
 async def _use(lease: Lease, request: web.Request, outgoing: Outgoing) -> web.StreamResponse:
     visit = visit_of(request)
     visit.lease = lease
+    visit.exchange.why_cut = lease.instance.why_cut
     if visit.on_serve is not None:
         visit.on_serve()
     send = tunnel if wants_websocket(request) else forward

@@ -3,7 +3,7 @@
 msgspec's structs are made in C; a dataclass of this size takes five times as long.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -97,6 +97,7 @@ class Exchange(msgspec.Struct, eq=False):
         began_early: the client got the head of an event stream from us, before any answer.
         on_head: called once the answer's head is known.
         on_piece: called with each piece of the answer's body, without framing.
+        why_cut: asked why the upstream broke off in the middle of its answer; "" is not known.
     """
 
     status: int = 0
@@ -112,6 +113,7 @@ class Exchange(msgspec.Struct, eq=False):
     began_early: bool = False
     on_head: Callable[[], object] | None = None
     on_piece: Callable[[bytes], object] | None = None
+    why_cut: Callable[[], Awaitable[str]] | None = None
 
     @property
     def has_begun(self) -> bool:

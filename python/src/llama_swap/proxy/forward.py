@@ -70,6 +70,7 @@ async def forward(
         if relay is None:
             relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=False)
         assert relay is not None  # noqa: S101 - only a pooled connection asks for another attempt
+        await _ask_why(relay, exchange)
         return _conclude(request, relay, outgoing, exchange)
     except RequestError as error:
         ours = error.reason in {Reason.UPSTREAM_FAILED, Reason.UPSTREAM_TIMEOUT}
@@ -191,6 +192,7 @@ async def forward_on(  # noqa: PLR0913 - as above
         connection.data_received(received)
         connection.resume_reading()
         await _follow(request, upstream, relay)
+        await _ask_why(relay, exchange)
         return _conclude(request, relay, outgoing, exchange)
     finally:
         connection.detach()
@@ -259,6 +261,12 @@ async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) ->
     finally:
         if timer is not None:
             timer.cancel()
+
+
+async def _ask_why(relay: Relay, exchange: Exchange) -> None:
+    """Let whoever knows the upstream say why it broke off, before the client is told."""
+    if relay.ending is Ending.CUT_SHORT and exchange.why_cut is not None:
+        relay.detail = await exchange.why_cut() or relay.detail
 
 
 def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:

@@ -1,13 +1,18 @@
 """One run of a model's process, and the right of a request to use it."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from llama_swap.config import Model
+from llama_swap.errors import Reason, RequestError
 from llama_swap.process import ExitReport
 from llama_swap.proxy.upstream import Upstream
 from llama_swap.supervisor.ports import RunningProcess
 
+_MEMORY_RAN_OUT = "it ran out of memory and ended; its next start gets more, if there is more"
+_DYING_SECONDS = 0.5
+"""From a broken connection to the end of the process that broke it it takes milliseconds."""
 _LAST_WORDS_SECONDS = 10.0
 """From the words of a process that memory ran out to its end; a crash may write gigabytes of a core file meanwhile."""
 
@@ -34,6 +39,17 @@ class Instance:
     memory_words_at: float | None = None
     ran_out_of_memory: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def why_cut(self) -> str:
+        """Why its connections broke, once it is gone; "" where nothing is known, or where it goes on."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.gone.wait(), _DYING_SECONDS)
+        return _MEMORY_RAN_OUT if self.ran_out_of_memory else ""
+
+    async def blame_memory(self, error: RequestError) -> None:
+        """Raise a clearer error where its connection broke because memory ran out."""
+        if error.reason is Reason.UPSTREAM_FAILED and (why := await self.why_cut()):
+            raise RequestError(Reason.OUT_OF_MEMORY, f"model {self.model.id!r}: {why}") from error
 
     def died_of_memory(self, report: ExitReport, now: float) -> bool:
         """Whether it ended by itself because memory ran out: the kernel ended it, or it said so shortly before.

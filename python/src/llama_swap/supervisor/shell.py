@@ -10,10 +10,8 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 
 from llama_swap.config import Config, PortBook
-from llama_swap.errors import Reason, RequestError
 from llama_swap.scheduler import commands, events
 from llama_swap.scheduler.explain import Explanation
 from llama_swap.scheduler.machine import Scheduler
@@ -25,9 +23,6 @@ from llama_swap.supervisor.leasing import Leasing
 from llama_swap.supervisor.ports import Observer, Senses, StartsProcesses
 from llama_swap.supervisor.running import Running
 from llama_swap.supervisor.translate import refusal, upstream_timeouts
-
-_DYING_SECONDS = 1.0
-"""From a broken connection to the end of the process that broke it it takes milliseconds."""
 
 _ROUTINE_EVENTS = (events.RequestArrived, events.RequestGone)
 _ABOUT_REQUESTS = (commands.GrantLease, commands.RejectRequest)
@@ -196,16 +191,6 @@ class Supervisor:
         """Return when the model is ready; raises RequestError when it cannot start."""
         async with self.lease(model_id, terms=terms):
             return
-
-    async def blame_memory(self, instance: Instance, error: RequestError) -> None:
-        """Raise a clearer error where an instance broke the connection because memory ran out."""
-        if error.reason is not Reason.UPSTREAM_FAILED:
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(instance.gone.wait(), _DYING_SECONDS)
-        if instance.ran_out_of_memory:
-            text = f"model {instance.model.id} ran out of memory and ended; its next start gets more, if there is more"
-            raise RequestError(Reason.OUT_OF_MEMORY, text) from error
 
     def pin(self, model_id: str) -> None:
         """Keep a model loaded once it is, whatever the configuration says."""
