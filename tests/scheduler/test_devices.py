@@ -108,6 +108,14 @@ def rooms(*available):
     return {f"g{n}": Room(f"g{n}", f"GPU {n}", n, size, size) for n, size in enumerate(available)}
 
 
+def test_parts_of_a_divided_card_are_not_shared():
+    """A process sees one MIG instance only."""
+    parts = {name: Room(name, name, n, 10, 10) for n, name in enumerate(("MIG-a", "MIG-b"))}
+    for source in (NeedSource.ASKED, NeedSource.UNKNOWN):
+        found = [site.devices for some in sites(Wish(Need(source, device_bytes=15)), parts) for site in some]
+        assert found == [("MIG-a",), ("MIG-b",)]
+
+
 @pytest.mark.parametrize("available", [(7, 5, 3), (1, 1, 1), (100, 0, 1), (10, -5, 6)])
 def test_a_division_is_the_whole(available):
     """Rounding neither loses nor invents a byte, and nobody gets more than there is."""

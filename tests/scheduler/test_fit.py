@@ -178,7 +178,6 @@ def test_a_model_of_the_cpu_takes_from_the_host(play_fit):
     p = play_fit(
         {"a": 40, "b": 20, "c": 10}, host=64, fit={"host_headroom_bytes": 0}, models={m: {"devices": ()} for m in "ab"}
     )
-    p.machine.host_takes |= {"a": 40, "b": 20}
     p.runs("a", "c").arrives(1, "b").expect("start b")
 
 

@@ -3,7 +3,7 @@
 from llama_swap.scheduler import refusals
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.memory import HOST, Need, NeedSource
-from llama_swap.scheduler.placing import occupants_of, view_of
+from llama_swap.scheduler.placing import occupants_of, pinned_in_the_way, view_of
 from llama_swap.scheduler.policy.fit import View, most_room
 from llama_swap.scheduler.policy.rooms import Room, Wish, named_devices
 from llama_swap.scheduler.policy.seating import Placement
@@ -44,8 +44,7 @@ def refusal_of(state: State, placement: Placement) -> Dismissal:
     model = placement.model
     match placement.refusal:
         case RejectReason.PINNED:
-            way = (state.instances[name] for name in placement.in_the_way)
-            return refusals.pinned(model, [i.model for i in way if i.is_pinned and not i.is_leaving])
+            return refusals.pinned(model, pinned_in_the_way(state, placement))
         case RejectReason.YIELDED:
             return refusals.yielded(model, placement.note, _return_in(state, model))
         case _:

@@ -6,8 +6,6 @@ from enum import StrEnum
 
 from llama_swap.scheduler.account import lines_of
 from llama_swap.scheduler.commands import Command, RejectRequest, StartProcess, StopProcess
-from llama_swap.scheduler.events import RequestArrived
-from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.placing import eviction_cost_of, occupants_of, placements_of, waiters_in_order
 from llama_swap.scheduler.policy.ruling import RuleKind, Ruling
@@ -89,9 +87,9 @@ def explain(state: State, model: str, now: float) -> Explanation:
     trial = state.copy()
     trial.now = now
     request_id = 1 + max((*state.waiters, *state.leases), default=0)
-    came_at = _came_at(state, now)
-    note(trial, RequestArrived(request_id, model), came_at)
-    placement = _foreseen(state, Waiter(request_id, model, came_at), now)
+    waiter = Waiter(request_id, model, now, trusts_since=_trusts_since(state, now))
+    trial.newcomers.append(waiter)
+    placement = _foreseen(state, waiter, now)
     commands = reconcile(trial, now)
     refusal = next((c for c in commands if isinstance(c, RejectRequest) and c.request_id == request_id), None)
     memory = _account(state, placement)
@@ -103,8 +101,8 @@ def explain(state: State, model: str, now: float) -> Explanation:
     return replace(said, memory=memory) if said.would_start else said
 
 
-def _came_at(state: State, now: float) -> float:
-    """When the request is taken to have come: before a fresh reading, which a refusal by memory has to rest on.
+def _trusts_since(state: State, now: float) -> float:
+    """Which readings the request may be refused on: also a fresh one that began before it.
 
     Whoever asks has memory measured first; else nothing could ever be said of a model that does not fit.
     """

@@ -48,7 +48,8 @@ class Claims:
     """The memory that one instance holds or was promised, pool by pool, in bytes.
 
     Attributes:
-        reserved: what it was promised at its start; {} where memory did not decide about that.
+        reserved: what it was promised at its start.
+        is_reserved: memory decided about that, even if it was promised nothing.
         held: what its processes kept from being free at the last reading.
         peak: the most that it held, or needed besides what it held, at any reading.
         measured: the pools with a reading that began after it was ready and says who has what.
@@ -56,6 +57,7 @@ class Claims:
     """
 
     reserved: dict[str, int] = field(default_factory=dict)
+    is_reserved: bool = False
     held: dict[str, int] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     measured: frozenset[str] = frozenset()
@@ -63,7 +65,7 @@ class Claims:
 
     def is_known(self, pools: Collection[str]) -> bool:
         """Whether anything is known about what it holds of these pools."""
-        return bool(self.reserved) or self.last is not None or not self.measured.isdisjoint(pools)
+        return self.is_reserved or self.last is not None or not self.measured.isdisjoint(pools)
 
     def of(self, pool: str) -> int:
         """What it holds or may still take of one pool.

@@ -40,11 +40,10 @@ def placements_of(state: State, now: float) -> list[Placement]:
             Placement(candidate, Step.WAIT, note="the memory is being measured", needs_reading=True)
             for candidate in candidates
         ]
-    if state.is_ruled_by_memory:
-        view = view_of(state, now)
-        placements = place_by_memory(candidates, occupants_of(state), view)
-        return [_checked(state, placement, now) for placement in placements]
-    return _placed_by_rule(state, candidates)
+    yielded = _yielded_of(state, candidates)
+    rest = [candidate for candidate in candidates if candidate.model not in yielded]
+    placed = {p.model: p for p in (_by_memory(state, rest, now) if state.is_ruled_by_memory else _by_rule(state, rest))}
+    return [(yielded | placed)[candidate.model] for candidate in candidates]
 
 
 def _candidates(state: State, now: float) -> list[Candidate]:
@@ -66,26 +65,35 @@ def _awaits_first_reading(state: State, now: float) -> bool:
     return memory.asked_at is None or now < memory.asked_at + FIRST_READING_SECONDS
 
 
+def _yielded_of(state: State, candidates: list[Candidate]) -> dict[str, Placement]:
+    """Those whose devices are left to others, as far as what decides about the rest does not see that itself."""
+    if state.is_ruled_by_memory and state.memory.devices:
+        return {}
+    return {
+        candidate.model: _yielded(state, candidate, words_of(yielding))
+        for candidate in candidates
+        if (yielding := yield_before(state, candidate.model)) is not None
+    }
+
+
 # --- by groups or a matrix --------------------------------------------------------------
 
 
-def _placed_by_rule(state: State, candidates: list[Candidate]) -> list[Placement]:
-    """What groups and matrix say, but for yielded devices and pinned models, which these do not know."""
-    yielded = {
-        c.model: _yielded(state, c, words_of(yielding))
-        for c in candidates
-        if (yielding := yield_before(state, c.model)) is not None
-    }
-    rest = [candidate for candidate in candidates if candidate.model not in yielded]
-    placed = {p.model: _unless_pinned(state, p) for p in place(rest, occupants_of(state), state.policy)} | yielded
-    return [placed[candidate.model] for candidate in candidates]
+def _by_rule(state: State, candidates: list[Candidate]) -> list[Placement]:
+    """What groups and matrix say, but for pinned models, which these do not know."""
+    return [_unless_pinned(state, p) for p in place(candidates, occupants_of(state), state.policy)]
 
 
 def _unless_pinned(state: State, placement: Placement) -> Placement:
-    in_the_way = _living(state, placement)
-    if any(i.is_pinned and not i.is_leaving and i.model != placement.model for i in in_the_way):
+    if pinned_in_the_way(state, placement):
         return replace(placement, step=Step.REFUSE, refusal=RejectReason.PINNED)
     return replace(placement, devices=remaining_devices(state, placement.model))
+
+
+def pinned_in_the_way(state: State, placement: Placement) -> list[str]:
+    """Those in the way that stay, the ones that start in this very step among them."""
+    staying = [model for model in placement.in_the_way if model != placement.model and state.is_pinned(model)]
+    return [m for m in staying if m not in state.instances or not state.instances[m].is_leaving]
 
 
 def _living(state: State, placement: Placement) -> list[Instance]:
@@ -101,6 +109,11 @@ def _yielded(state: State, candidate: Candidate, because: str) -> Placement:
 
 
 # --- by memory ------------------------------------------------------------------------------
+
+
+def _by_memory(state: State, candidates: list[Candidate], now: float) -> list[Placement]:
+    placements = place_by_memory(candidates, occupants_of(state), view_of(state, now))
+    return [_checked(state, placement, now) for placement in placements]
 
 
 def _checked(state: State, placement: Placement, now: float) -> Placement:
@@ -157,10 +170,10 @@ def _short_for_others(state: State, placement: Placement, now: float) -> Placeme
 
 def _may_refuse(state: State, candidate: Candidate, now: float) -> bool:
     """Whether the last reading began after the request came, too: what others used before says nothing about it."""
-    memory, line = state.memory, state.queue.get(candidate.model)
-    if not memory.is_fresh(now):
+    memory, model = state.memory, candidate.model
+    if memory.at is None or not memory.is_fresh(now):
         return False
-    return not line or bool(memory.problem) or (memory.at or 0.0) >= state.first_arrival(candidate.model)
+    return model not in state.queue or bool(memory.problem) or memory.at >= state.oldest_waiter(model).is_content_with
 
 
 def lacks_need(state: State, model: str) -> bool:
@@ -261,7 +274,7 @@ def _wish(state: State, model: str) -> Wish | None:
     if assessed is None:
         return None
     is_alone = assessed.is_raised or assessed.need.source is NeedSource.UNKNOWN
-    return Wish(assessed.need, state.spec.models[model].devices, is_alone)
+    return Wish(assessed.need, state.spec.models[model].devices, is_alone, state.is_pinned(model))
 
 
 # --- what the others do -----------------------------------------------------------------------

@@ -266,7 +266,7 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
     state.last_instance_id += 1
     instance = Instance(state.last_instance_id, model, state.spec.models[model], because, now)
     instance.is_pinned, instance.is_alone = state.is_pinned(model), placement.is_alone
-    instance.claims.reserved = dict(placement.taken)
+    instance.claims.reserved, instance.claims.is_reserved = dict(placement.taken), state.is_ruled_by_memory
     instance.devices = confined_to(state, placement)
     state.instances[model] = instance
     commands.append(StartProcess(instance.instance_id, model, because, instance.devices))

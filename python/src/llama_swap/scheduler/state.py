@@ -51,6 +51,7 @@ class Waiter:
 
     Attributes:
         penalty_seconds: by how much later it counts as arrived, because its caller had more than its share.
+        trusts_since: it may be refused on readings that began since then; None: since its arrival.
     """
 
     request_id: int
@@ -58,6 +59,12 @@ class Waiter:
     arrived_at: float
     terms: Terms = NO_TERMS
     penalty_seconds: float = 0.0
+    trusts_since: float | None = None
+
+    @property
+    def is_content_with(self) -> float:
+        """The earliest beginning of a reading that it may be refused on."""
+        return self.arrived_at if self.trusts_since is None else self.trusts_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +247,6 @@ class State:
     def oldest_waiter(self, model: str) -> Waiter:
         """The waiter of a model that has waited longest."""
         return next(iter(self.queue[model].values()))
-
-    def first_arrival(self, model: str) -> float:
-        """Since when somebody has been waiting for a model."""
-        return self.oldest_waiter(model).arrived_at
 
     def rank(self, waiter: Waiter) -> Rank:
         """Its place in the order of the queue; the smaller goes first."""

@@ -47,12 +47,16 @@ def _concerns(state: State, yielding: Yielding, instance: Instance) -> bool:
         return any(instance.claims.of(pool) for pool in pools_of(state, yielding))
     if instance.devices:
         return not pools_of(state, yielding).isdisjoint(instance.devices)
-    return yield_before(state, instance.model) is yielding or instance.spec.devices is None
+    named = instance.spec.devices
+    return named is None or _yield_of(state, named) is yielding
 
 
 def yield_before(state: State, model: str) -> Yielding | None:
     """The yield that leaves a model no device; None where it can run somewhere, or needs no device."""
-    named = state.spec.models[model].devices
+    return _yield_of(state, state.spec.models[model].devices)
+
+
+def _yield_of(state: State, named: tuple[str, ...] | None) -> Yielding | None:
     if named == () or not state.yields:
         return None
     devices = state.memory.devices

@@ -84,8 +84,9 @@ class Table:
         seated: everybody who has an instance, or gets one in this very step.
         now, later: see the module.
         most: the room there would be if everybody left who may.
-        claimants: earlier candidates that evict or drain.
+        claimants: earlier candidates that start, evict or drain.
         taken: the models that leave for them.
+        pinned: what those were given that start in this very step and stay.
     """
 
     view: View
@@ -95,6 +96,7 @@ class Table:
     most: dict[str, int]
     claimants: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
+    pinned: list[Bytes] = field(default_factory=list)
 
 
 def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occupant], view: View) -> list[Placement]:
@@ -148,7 +150,7 @@ def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     if not in_the_way:
         if plan.waits:
             return Placement(candidate, Step.WAIT, behind=_claimant(table))
-        return _start(table, candidate, plan)
+        return _start(table, candidate, plan, is_pinned=wish.is_pinned)
     cost = sum(table.view.tenants[model].cost for model in plan.victims)
     is_free = all(_is_free(table, model, candidate) for model in in_the_way)
     if not is_free and not candidate.is_overdue:
@@ -249,14 +251,18 @@ def _both(table: Table) -> dict[str, int]:
     return {pool: min(size, table.later[pool]) for pool, size in table.now.items()}
 
 
-def _start(table: Table, candidate: Candidate, plan: Plan) -> Placement:
+def _start(table: Table, candidate: Candidate, plan: Plan, *, is_pinned: bool) -> Placement:
     room = _both(table)
     taken = plan.site.taken(room)
     if plan.is_alone:
         taken |= {device: max(taken.get(device, 0), room[device]) for device in plan.site.devices}
+    if is_pinned:
+        table.pinned.append(taken)
+        _take(table.most, taken)
     _take(table.now, taken)
     _take(table.later, taken)
     table.seated[candidate.model] = Occupant(candidate.model, Use.LOADING)
+    table.claimants.append(candidate.model)
     return Placement(candidate, Step.START, devices=plan.site.devices, taken=taken, is_alone=plan.is_alone)
 
 
@@ -288,6 +294,7 @@ def _refuse(table: Table, candidate: Candidate, wish: Wish) -> Placement:
         for model, tenant in view.tenants.items()
         if tenant.is_pinned and model != candidate.model and table.seated[model].use is not Use.LEAVING
     ]
+    stays += table.pinned
     room = {
         pool: room.total_bytes - room.headroom_bytes - sum(claims.get(pool, 0) for claims in stays)
         for pool, room in view.rooms.items()

@@ -42,11 +42,13 @@ class Wish:
     Attributes:
         devices: what its command names, as in :class:`llama_swap.scheduler.spec.ModelSpec`.
         is_alone: nobody who can leave shall be beside it, because the need is unknown or was wrong.
+        is_pinned: once it runs it stays.
     """
 
     need: Need
     devices: tuple[str, ...] | None = None
     is_alone: bool = False
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def sites(wish: Wish, rooms: Mapping[str, Room]) -> Iterator[list[Site]]:
     named = named_devices(wish.devices, rooms.values())
     chosen = _division(need, rooms)
     if need.source is NeedSource.UNKNOWN:
-        yield [_all_of(devices if named is None else named, rooms)]
+        yield _all_of(devices if named is None else named, rooms)
     elif not devices or named == () or not _on_devices(need):
         yield [Site((), _host(need.host_bytes + _on_devices(need), rooms))]
     elif chosen and need.source is NeedSource.DECLARED:
@@ -113,17 +115,24 @@ def sites(wish: Wish, rooms: Mapping[str, Room]) -> Iterator[list[Site]]:
         yield [_exactly(need, named, rooms)]
     else:
         for count in range(1, len(devices) + 1):
-            yield [_exactly(need, some, rooms) for some in combinations(devices, count)]
+            yield [_exactly(need, some, rooms) for some in combinations(devices, count) if _can_share(some)]
     if wish.is_alone and need.source is not NeedSource.UNKNOWN:  # a raised figure may be more than there is
-        yield [_all_of(devices if named is None else named, rooms)]
+        yield _all_of(devices if named is None else named, rooms)
 
 
-def _all_of(devices: tuple[str, ...], rooms: Mapping[str, Room]) -> Site:
+def _can_share(devices: tuple[str, ...]) -> bool:
+    """Whether one process can use all of these: it sees only one instance of a card that is divided (MIG)."""
+    return len(devices) == 1 or not any(device.startswith("MIG-") for device in devices)
+
+
+def _all_of(devices: tuple[str, ...], rooms: Mapping[str, Room]) -> list[Site]:
     """Whatever there is: of the devices that are not yielded, or of the host where there are no devices at all."""
-    free = tuple(device for device in devices if not rooms[device].is_yielded)
-    if devices:
-        return Site(free or devices, takes_all=True)
-    return Site((), {pool: 0 for pool in rooms if set(rooms) == {HOST}}, takes_all=True)
+    free = tuple(device for device in devices if not rooms[device].is_yielded) or devices
+    if not devices:
+        return [Site((), {pool: 0 for pool in rooms if set(rooms) == {HOST}}, takes_all=True)]
+    if not _can_share(free):
+        return [Site((device,), takes_all=True) for device in free]
+    return [Site(free, takes_all=True)]
 
 
 def _exactly(need: Need, devices: tuple[str, ...], rooms: Mapping[str, Room]) -> Site:
