@@ -405,3 +405,22 @@ def test_words_explain_an_end_only_at_once(tmp_path, asked, ready_at, said_at, i
     model = make_config(tmp_path, {"a": {}}).models["a"]
     instance = Instance(1, model, 0.0, ready_at=ready_at, stop_asked=asked, memory_words_at=said_at)
     assert instance.died_of_memory(ExitReport("exit status 1", 1, None, ()), 100.0) is is_short
+
+
+async def test_a_deadline_that_has_come_already(tmp_path, launcher, monkeypatch):
+    """For one uvloop's call_at gives a handle without a time; another event before it runs must not ask for that."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        loop = asyncio.get_running_loop()
+        calls = []
+
+        def call_at(when, callback):
+            calls.append(when)
+            return loop.call_soon(callback)
+
+        monkeypatch.setattr(loop, "call_at", call_at)
+        deadlines = iter([5.0, 5.0, 3.0, None])
+        monkeypatch.setattr(supervisor._scheduler, "next_deadline", lambda: next(deadlines, None))
+        for _event in range(3):
+            supervisor.pin("a")
+        assert calls == [5.0, 3.0], "only an earlier time replaces one"
+        monkeypatch.undo()

@@ -4,7 +4,15 @@ import pytest
 
 from llama_swap.gpu import Device, Holding, HostMemory, MemoryKind, MemoryReading, ProcessMemory, ProcessUse
 from llama_swap.scheduler.memory import HOST
-from llama_swap.supervisor.memory import cuda_devices, device_use, host_use, measured, pool_of, seen_by_children
+from llama_swap.supervisor.memory import (
+    cuda_devices,
+    device_use,
+    host_use,
+    measured,
+    pool_of,
+    room_of,
+    seen_by_children,
+)
 
 GIB = 1 << 30
 UUID = "GPU-aaaa"
@@ -36,12 +44,12 @@ def reading(*devices, host=(64, 40), problem="", **holdings):
 
 
 def test_a_card_with_two_models_and_a_game():
-    """What others use is used minus ours; the driver's own part is in none of them."""
+    """What others use is used minus ours; the driver's own part is in none of them, and not in the whole."""
     event = measured(reading(card(), i1=holding(gpu0=4), i2=holding(gpu0=3)))
     host, pool = event.pools
     assert (event.at, event.has_devices, event.problem) == (5.0, True, "")
     assert (pool.pool, pool.label, pool.index) == ("GPU-aaaa0", "GPU 0 (RTX)", 0)
-    assert (pool.total_bytes, pool.free_bytes) == (24 * GIB, 13 * GIB)
+    assert (pool.total_bytes, pool.free_bytes) == (23 * GIB, 13 * GIB)
     assert pool.held == {1: 4 * GIB, 2: 3 * GIB}
     assert pool.foreign_bytes == 3 * GIB
     assert (host.pool, host.index, host.total_bytes, host.free_bytes) == (HOST, None, 64 * GIB, 40 * GIB)
@@ -98,6 +106,16 @@ def test_a_hidden_machine():
     event = measured(reading(card(), host=None))
     assert [pool.pool for pool in event.pools] == ["GPU-aaaa0"]
     assert "hidden" in event.problem
+
+
+@pytest.mark.parametrize(
+    ("devices", "gib"),
+    [(None, 46), (("*",), 46), (("0",), 23), ((f"{UUID}1", "0"), 46), ((UUID,), 46), ((), None), (("7",), None)],
+)
+def test_room_of_the_devices_that_a_command_names(devices, gib):
+    """By number, UUID or its beginning; none at all is not known."""
+    event = measured(reading(card(), card(1)))
+    assert room_of(event, devices) == (gib and gib * GIB)
 
 
 def test_use_of_an_instance():

@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from llama_swap.config import Model
 from llama_swap.scheduler import commands, events
-from llama_swap.scheduler.memory import HOST, UNKNOWN_NEED, Need
+from llama_swap.scheduler.memory import UNKNOWN_NEED, Need
 from llama_swap.supervisor.instance import Instance
 from llama_swap.supervisor.learning import Learning, Run
-from llama_swap.supervisor.memory import measured
+from llama_swap.supervisor.memory import measured, room_of
 from llama_swap.supervisor.ports import Examined, Observer, Senses
 from llama_swap.supervisor.translate import model_facts
 
@@ -46,7 +46,7 @@ class Errands:
         self._environment = environment
         self._learning = None if senses is None else Learning(senses.figures)
         self._needs: dict[str, Need] = {}
-        self._most_bytes: int | None = None
+        self._latest = events.MemoryMeasured(float("-inf"), ())
         self._has_devices = False
         self._read_ahead_for: str | None = None
         self._is_saving = False
@@ -140,7 +140,7 @@ class Errands:
             self._tell(events.MemoryMeasured(at, (), problem=f"memory could not be measured: {error!r}"))
             return
         self._has_devices = bool(reading.devices)
-        self._most_bytes = sum(pool.total_bytes for pool in event.pools if pool.pool != HOST) or None
+        self._latest = event
         if self._learning is not None and self._learning.seen(reading):
             self._save()
         self._tell(event)
@@ -150,7 +150,7 @@ class Errands:
         if self._senses is not None and model is not None:
             facts = model_facts(model, self._environment)
             try:
-                need = await self._senses.needs.assess(facts, most_bytes=self._most_bytes)
+                need = await self._senses.needs.assess(facts, most_bytes=room_of(self._latest, facts.devices))
             except Exception as error:  # noqa: BLE001 - as above: an unknown need is an answer, too
                 self._observer.noticed(model.id, f"what it needs could not be found out: {error!r}")
         self._needs[errand.model] = need

@@ -54,6 +54,19 @@ def pool_of(device: Device) -> str:
     return device.uuid if device.uuid.startswith(_CUDA_UUIDS) else f"gpu{device.index}"
 
 
+def room_of(event: MemoryMeasured, devices: Sequence[str] | None) -> int | None:
+    """What all the devices together have that a command can use; None where there are none, or none is known.
+
+    Args:
+        event: what was measured.
+        devices: as the command names them, by number or the beginning of a UUID; "*" or None are all.
+    """
+    pools = [pool for pool in event.pools if pool.pool != HOST]
+    if devices is not None and "*" not in devices:
+        pools = [p for p in pools if any(name == str(p.index) or p.pool.startswith(name) for name in devices)]
+    return sum(pool.total_bytes for pool in pools) or None
+
+
 def device_use(reading: MemoryReading, instance_id: int) -> dict[str, int]:
     """What an instance has on each device that has memory of its own and tells whose it is."""
     shares = reading.holdings[instance_id].device_bytes if instance_id in reading.holdings else {}
@@ -84,15 +97,15 @@ def _device_pool(device: Device, reading: MemoryReading) -> PoolReading | None:
         return None
     held: Mapping[int, int] | None = None
     foreign = None
+    used = device.total_bytes - device.free_bytes if device.used_bytes is None else device.used_bytes
     if reading.is_attributed(device):
         held = {instance: holding.device_bytes[device.index] for instance, holding in reading.holdings.items()}
-        used = device.total_bytes - device.free_bytes if device.used_bytes is None else device.used_bytes
         foreign = max(0, used - sum(held.values()))
     return PoolReading(
         pool_of(device),
         f"GPU {device.index} ({device.name})",
         device.index,
-        device.total_bytes,
+        used + device.free_bytes,  # the rest is the driver's for ever
         device.free_bytes,
         held,
         foreign_bytes=foreign,

@@ -69,6 +69,7 @@ class Supervisor:
         )
         self._failed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
 
     # -- the loop -------------------------------------------------------------
 
@@ -129,10 +130,12 @@ class Supervisor:
         deadline = self._scheduler.next_deadline()
         if deadline is None:
             return
-        if self._timer is not None and not self._timer.cancelled():
-            if self._timer.when() <= deadline:
+        if self._timer is not None:
+            if self._wakes_at <= deadline:
                 return
             self._timer.cancel()
+        # The handle cannot be asked: for a time that has come uvloop gives one that knows none.
+        self._wakes_at = deadline
         self._timer = asyncio.get_running_loop().call_at(deadline, self._deadline_reached)
 
     def _deadline_reached(self) -> None:
