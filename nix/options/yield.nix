@@ -68,7 +68,8 @@ let
   unitFor =
     unit: "llama-swap-yield-${lib.strings.sanitizeDerivationName (lib.removeSuffix ".service" unit)}";
 
-  whileRunning = keyFile: unit: {
+  # `end` is what systemd takes before a command, and the file with the key for it.
+  whileRunning = keyFile: end: unit: {
     description = "llama-swap yields while ${unit} runs";
     wantedBy = [ unit ];
     bindsTo = [ unit ];
@@ -83,8 +84,8 @@ let
         "${unit} runs"
       ];
       # "-": a service that is gone yields nothing.
-      ExecStop = "-${
-        call keyFile [
+      ExecStop = "-${end.prefix}${
+        call end.keyFile [
           "--end"
           "--as"
           unit
@@ -95,7 +96,11 @@ let
   ofSystem =
     unit:
     let
-      base = whileRunning (if systemKeyFile == null then systemdWord "" else "%d/key") unit;
+      base = whileRunning (if systemKeyFile == null then systemdWord "" else "%d/key") {
+        # As root: what stops a unit does not see the credentials that what started it saw.
+        prefix = "+";
+        keyFile = systemdWord (if systemKeyFile == null then "" else systemKeyFile);
+      } unit;
     in
     base
     // {
@@ -105,15 +110,18 @@ let
       serviceConfig = base.serviceConfig // {
         DynamicUser = true;
         LoadCredential = lib.mkIf (systemKeyFile != null) [ "key:${toString systemKeyFile}" ];
-        ProtectHome = true;
         PrivateDevices = true;
+        ProtectHome = true;
         RestrictAddressFamilies = [
           "AF_INET"
           "AF_INET6"
         ];
       };
     };
-  ofUser = whileRunning (systemdWord userKeyFile);
+  ofUser = whileRunning (systemdWord userKeyFile) {
+    prefix = "";
+    keyFile = systemdWord userKeyFile;
+  };
   units =
     make: names: lib.listToAttrs (map (unit: lib.nameValuePair (unitFor unit) (make unit)) names);
   # A script for each, since GameMode takes at most 255 characters.

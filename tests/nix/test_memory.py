@@ -181,7 +181,7 @@ class TestYield:
         config = got["serviceConfig"]
         assert (config["Type"], config["RemainAfterExit"], config["DynamicUser"]) == ("oneshot", True, True)
         assert self.words(config["ExecStart"]) == ["", "--as", "ollama.service", "--because", "ollama.service runs"]
-        assert config["ExecStop"].startswith("-")
+        assert config["ExecStop"].startswith("-+/")
         assert self.words(config["ExecStop"]) == ["", "--end", "--as", "ollama.service"]
         assert "LoadCredential" not in config
 
@@ -203,6 +203,7 @@ class TestYield:
         assert got["after"] == ["x.service"]
         assert got["partOf"] == []
         assert "DynamicUser" not in got["serviceConfig"]
+        assert got["serviceConfig"]["ExecStop"].startswith("-/")
 
     def test_with_keys(self, nix):
         """A unit of the system takes the first key file as a credential, or the one that is named."""
@@ -210,6 +211,8 @@ class TestYield:
         config = self.unit(nix, keys)["serviceConfig"]
         assert config["LoadCredential"] == ["key:/run/secrets/any"]
         assert " %d/key " in config["ExecStart"]
+        # What stops a unit does not see its credentials.
+        assert ' "/run/secrets/any" "--end" ' in config["ExecStop"]
         own = self.unit(nix, f'{keys} yield.apiKeyFile = "/run/secrets/desk";')["serviceConfig"]
         assert own["LoadCredential"] == ["key:/run/secrets/desk"]
 
