@@ -40,6 +40,9 @@ SAYS_SO = [
     b"torch.cuda.OutOfMemoryError: HIP out of memory. Tried to allocate 20.00 MiB",
     b"(EngineCore_0 pid=1) ERROR 11-22 [core.py:1] ValueError: No available memory for the cache blocks. Try",
     b"ValueError: Free memory on device cuda:0 (7.1/23.6 GiB) on startup is less than desired GPU memory utilization",
+    b"ValueError: Free memory on device (6.9/8.0 GiB) on startup is less than desired GPU memory utilization (0.9,",
+    b"RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. Current value: 0.8",
+    b"llama_model_load: error loading model: mmap failed: Cannot allocate memory",
     b"ValueError: To serve at least one request with the models's max seq len (131072), (16.00 GiB KV cache is",
     b"MemoryError",
 ]

@@ -1,9 +1,9 @@
 """Whether a line of a model's output says that memory ran out.
 
 The words are those of the programs' own sources: ggml and its backends for CUDA, HIP, Vulkan, Metal and SYCL, llama.cpp
-above them, PyTorch and vLLM. What a server echoes of prompts and answers must not count, so every pattern is a whole
-phrase of such a message in its place. A line alone proves little: llama.cpp goes on without pinned memory or with a
-smaller batch. It matters when the process then ends.
+above them, PyTorch, vLLM and SGLang. What a server echoes of prompts and answers must not count, so every pattern is a
+whole phrase of such a message in its place. A line alone proves little: llama.cpp goes on without pinned memory or with
+a smaller batch. It matters when the process then ends.
 """
 
 import re
@@ -37,7 +37,9 @@ _SAYS_SO = re.compile(
             rb"\btorch\.(cuda\.|)OutOfMemoryError: |\btorch\.AcceleratorError: CUDA error: out of memory",
             rb"\b(CUDA|HIP|XPU) out of memory\. Tried to allocate ",
             rb"No available memory for the cache blocks",
-            rb"ValueError: Free memory on device \S+ \(.*\) on startup is less than desired",
+            rb"ValueError: Free memory on device (\S+ )?\(.*\) on startup is less than desired",
+            rb"Error: Not enough memory(\. Please try to increase --mem-fraction-static| to allocate KV cache\.)",
+            rb"error loading model: mmap failed: Cannot allocate memory",
             rb"The model's max seq len \(\d+\) is larger than the maximum number of tokens that can be stored",
             rb"To serve at least one request with the models?'s max seq len \(\d+\)",
             rb"terminate called after throwing an instance of 'std::bad_alloc'",
