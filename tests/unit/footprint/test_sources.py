@@ -188,6 +188,9 @@ def test_a_floor_lifts_a_need():
     need = with_floor(replace(WANTED, by_device={"A": 6 * GIB, "B": 4 * GIB}), Learned(floor_bytes=12 * GIB))
     assert (need.device_bytes, sum(size for _, size in need.parts)) == (12 * GIB, 12 * GIB)
     assert need.by_device["A"] == pytest.approx(7.2 * GIB, abs=2)
+    assert (need.least.device_bytes, need.least.host_bytes) == (WANTED.device_bytes, WANTED.host_bytes)
+    assert need.least.by_device["A"] == pytest.approx(6 * GIB, abs=2)
+    assert WANTED.least is WANTED
     assert with_floor(WANTED, Learned(floor_bytes=9 * GIB)) == WANTED
     assert with_floor(WANTED, Learned(floor_host_bytes=3)).host_bytes == 3
     assert with_floor(Need(NeedSource.UNKNOWN), Learned(floor_bytes=5)) == Need(NeedSource.UNKNOWN)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_swap.gpu import Device, Holding, MemoryReading, ProcessMemory, ProcessUse
+from llama_swap.gpu import Device, Holding, HostMemory, MemoryReading, ProcessMemory, ProcessUse
 from llama_swap.scheduler.memory import Need, NeedSource
 from llama_swap.supervisor.learning import Learning, Run
 from llama_swap.testing import FakeMemory
@@ -85,18 +85,28 @@ def test_one_that_is_not_known(memory):
     [
         (Need(NeedSource.ESTIMATED, 10 * GIB), 4, (12 * GIB, 0)),
         (Need(NeedSource.ESTIMATED, 10 * GIB), 20, (22 * GIB, 0)),
+        (Need(NeedSource.ESTIMATED, 22 * GIB), 20, (24 * GIB, 0)),
+        (Need(NeedSource.ESTIMATED, 10 * GIB), 23, (24 * GIB, 0)),
         (None, 20, (22 * GIB, 0)),
         (Need(NeedSource.ESTIMATED, 0, 10 * GIB), 0, (0, 12 * GIB)),
     ],
 )
 def test_one_that_ran_out_of_memory_gets_more(learning, memory, run, *, need, gib, raised):
-    """More than was expected, and more than was seen: of the devices, or of the machine where it uses none."""
+    """More than expected, and than was seen, but no more than there is: of the devices, or else of the machine."""
     run.need = need
     learning.seen(at(11, gib))
     learning.ended(1, out_of_memory=True)
     ((identity, device, host),) = memory.raised
     assert identity == "qwen"
     assert (device, host) == pytest.approx(raised)
+
+
+def test_one_that_ran_out_of_the_machines_memory_gets_no_more_than_there_is(learning, memory, run):
+    """One failure after another must not make it too large for the machine."""
+    run.need = Need(NeedSource.ESTIMATED, 0, 30 * GIB)
+    learning.seen(MemoryReading(11, HostMemory(32 * GIB, GIB), (), {}))
+    learning.ended(1, out_of_memory=True)
+    assert memory.raised == [("qwen", 0, 32 * GIB)]
 
 
 def test_what_was_read_ahead(memory):

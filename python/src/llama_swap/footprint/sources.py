@@ -137,4 +137,6 @@ def with_floor(need: Need, learned: Learned) -> Need:
         host_bytes=need.host_bytes + host,
         by_device={name: size + device * size // share for name, size in need.by_device.items()},
         parts=(*need.parts, ("more, because memory ran out once", device + host)),
+        added_bytes=device,
+        added_host_bytes=host,
     )

@@ -5,7 +5,7 @@ Models that compute on a device without memory of its own (integrated GPUs, NVID
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 HOST = "host"
@@ -33,6 +33,8 @@ class Need:
         per_device_bytes: what each further device costs when it is split (context and buffers of the driver).
         parts: of what the sum consists, (what, bytes), for people.
         load_seconds: from start to ready as learned; None where it never ran.
+        added_bytes, added_host_bytes: of ``device_bytes`` and ``host_bytes``, what a run that ran out of memory added;
+            less will do where so much is not to be had.
     """
 
     source: NeedSource
@@ -42,6 +44,23 @@ class Need:
     per_device_bytes: int = 0
     parts: tuple[tuple[str, int], ...] = ()
     load_seconds: float | None = None
+    added_bytes: int = 0
+    added_host_bytes: int = 0
+
+    @property
+    def least(self) -> "Need":
+        """Without what was added because memory ran out: that may have had another cause."""
+        if not self.added_bytes and not self.added_host_bytes:
+            return self
+        device = self.device_bytes - self.added_bytes
+        return replace(
+            self,
+            device_bytes=device,
+            host_bytes=self.host_bytes - self.added_host_bytes,
+            by_device={name: size * device // (self.device_bytes or 1) for name, size in self.by_device.items()},
+            added_bytes=0,
+            added_host_bytes=0,
+        )
 
 
 UNKNOWN_NEED = Need(NeedSource.UNKNOWN)

@@ -43,6 +43,8 @@ class Learning:
     def __init__(self, figures: KeepsFigures) -> None:
         self._figures = figures
         self._runs: dict[int, Run] = {}
+        self._device_bytes: int | None = None
+        self._host_bytes: int | None = None
 
     def started(self, instance_id: int, run: Run) -> None:
         """A process is about to start."""
@@ -57,6 +59,8 @@ class Learning:
     def seen(self, reading: MemoryReading) -> bool:
         """Take what instances have now; whether that is news worth keeping."""
         news = False
+        self._device_bytes = sum(device.total_bytes or 0 for device in reading.devices) or None
+        self._host_bytes = None if reading.host is None else reading.host.total_bytes
         for instance_id, run in self._runs.items():
             if instance_id not in reading.holdings:
                 continue
@@ -76,9 +80,10 @@ class Learning:
         self._record(run)
         if out_of_memory:
             need = run.need or UNKNOWN_NEED
-            device = _more_than(need.device_bytes, sum(run.peaks.values()))
+            device = _more_than(need.device_bytes, sum(run.peaks.values()), self._device_bytes)
             # One that uses no device ran out of the machine's memory.
-            self._figures.raise_(run.identity, device, 0 if device else _more_than(need.host_bytes, run.host_bytes))
+            host = 0 if device else _more_than(need.host_bytes, run.host_bytes, self._host_bytes)
+            self._figures.raise_(run.identity, device, host)
 
     def _record(self, run: Run) -> None:
         if run.identity is None or run.ready_at is None:
@@ -94,8 +99,10 @@ class Learning:
         self._figures.record(run.identity, figures)
 
 
-def _more_than(expected: int, seen: int) -> int:
-    return int(max(expected * _MORE_THAN_NEEDED, seen * _MORE_THAN_SEEN))
+def _more_than(expected: int, seen: int, most: int | None) -> int:
+    """More than that, but never more than there is in all (None is not known)."""
+    more = int(max(expected * _MORE_THAN_NEEDED, seen * _MORE_THAN_SEEN))
+    return more if most is None else min(more, most)
 
 
 def _has_grown(run: Run) -> bool:
