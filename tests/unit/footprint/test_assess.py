@@ -232,6 +232,21 @@ async def test_a_declared_need_of_one_that_adapts_holds(store, facts):
     assert (need.source, need.device_bytes) == (NeedSource.DECLARED, 3 * GIB)
 
 
+async def test_memory_of_the_machine_alone_is_declared_where_there_is_no_device(store, facts):
+    """There it is all that a model can take; beside devices it says nothing about them."""
+    assessor = Assessor(store)
+    program = ModelFacts("m", ("some-server",), ram_bytes=9 * GIB)
+    need = await assessor.assess(program)
+    assert (need.source, need.device_bytes, need.host_bytes) == (NeedSource.DECLARED, 0, 9 * GIB)
+    need = await assessor.assess(program, most_bytes=8 * GIB)
+    assert (need.source, need.host_bytes) == (NeedSource.UNKNOWN, 9 * GIB)
+    need = await assessor.assess(facts(*FIXED, ram_bytes=9 * GIB), most_bytes=48 * GIB)
+    assert (need.source, need.host_bytes) == (NeedSource.ESTIMATED, 9 * GIB)
+    assert need.device_bytes + need.host_bytes == sum(size for _, size in need.parts)
+    need = await assessor.assess(facts(ram_bytes=9 * GIB), most_bytes=8 * GIB)
+    assert (need.source, need.host_bytes) == (NeedSource.UNKNOWN, 9 * GIB), "one that makes itself smaller"
+
+
 async def test_the_next_start_knows_better_after_memory_ran_out(store, facts):
     """Whatever the source."""
     assessor = Assessor(store)

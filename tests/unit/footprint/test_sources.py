@@ -15,6 +15,7 @@ from llama_swap.footprint.sources import (
     from_declared,
     from_learned,
     on_named_devices,
+    with_declared_host,
     with_floor,
 )
 from llama_swap.scheduler.memory import Need, NeedSource
@@ -79,6 +80,20 @@ def test_what_is_declared_holds():
     assert (need.device_bytes, need.host_bytes, need.by_device) == (9, 2, {"0": 4, "1": 5})
     assert from_declared(facts(vram_bytes=0, ram_bytes=2), guess).per_device_bytes == 0
     assert sum(size for _, size in need.parts) == 11
+
+
+def test_memory_of_the_machine_that_is_declared_alone():
+    """It takes the place of what was worked out for the host, and of nothing else."""
+    guess = Need(NeedSource.ESTIMATED, 50, 7, parts=(("weights", 30), ("scratch", 20), ("scratch on the host", 7)))
+    need = with_declared_host(facts(ram_bytes=9), guess)
+    assert (need.source, need.device_bytes, need.host_bytes) == (NeedSource.ESTIMATED, 50, 9)
+    assert need.parts == (("weights", 30), ("scratch", 20), ("ram, declared", 9))
+    assert with_declared_host(facts(ram_bytes=9), need) is need
+    unknown = with_declared_host(facts(ram_bytes=9), Need(NeedSource.UNKNOWN, parts=(("no file", 0),)))
+    assert (unknown.source, unknown.host_bytes, len(unknown.parts)) == (NeedSource.UNKNOWN, 9, 2)
+    learnt = Need(NeedSource.LEARNED, 50, 7)
+    assert with_declared_host(facts(ram_bytes=9), learnt) is learnt
+    assert with_declared_host(facts(), guess) is guess
 
 
 HOST = AskedDevice("Host", 300 * MIB, 10 * MIB, 20 * MIB)

@@ -24,6 +24,7 @@ from llama_swap.footprint.sources import (
     from_declared,
     from_learned,
     on_named_devices,
+    with_declared_host,
     with_floor,
 )
 from llama_swap.scheduler.memory import Need, NeedSource
@@ -85,7 +86,7 @@ class Assessor:
         found = await asyncio.to_thread(_look, facts)
         learned = self._store.lookup(found.examined.identity)
         need = await self._by_best_source(facts, found, learned, most_bytes)
-        return replace(with_floor(need, learned), load_seconds=learned.load_seconds)
+        return replace(with_floor(with_declared_host(facts, need), learned), load_seconds=learned.load_seconds)
 
     async def _by_best_source(
         self, facts: ModelFacts, found: _Findings, learned: Learned, most_bytes: int | None
@@ -106,10 +107,12 @@ class Assessor:
                 guess = await asyncio.to_thread(estimate, found.invocation)
         except NotUnderstoodError as error:
             trouble = str(error)
-        if facts.is_declared:
+        # Where there is no device the machine's memory is all that it can take.
+        if facts.is_declared or (facts.ram_bytes and not most_bytes):
             return from_declared(facts, guess)
         asked = await self._asked(facts, found, learned, most_bytes)
-        return on_named_devices(facts, asked or guess or Need(NeedSource.UNKNOWN, parts=((trouble, 0),)))
+        known = asked or guess or Need(NeedSource.UNKNOWN, parts=((trouble, 0),))
+        return with_declared_host(facts, on_named_devices(facts, known))
 
     async def _asked(
         self, facts: ModelFacts, found: _Findings, learned: Learned, most_bytes: int | None

@@ -1,6 +1,6 @@
 """A need from each source: what was learnt, what is declared, what llama.cpp answered; and what all of them lack."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from llama_swap.footprint.estimate import DEVICE_CONTEXT_BYTES, MIB, PROGRAM_BYTES, Part
@@ -13,6 +13,8 @@ SAME_SHARE = 0.9
 """A run that took this share of what it was thought to want was not made smaller by ``--fit``."""
 MOST_SHARE = 0.95
 """Of the memory of all devices; the rest is what drivers keep and what shall stay free."""
+
+_BETTER_ON_THE_HOST = (NeedSource.LEARNED, NeedSource.DECLARED)
 
 
 def from_learned(facts: ModelFacts, learned: Learned) -> Need:
@@ -51,6 +53,23 @@ def from_declared(facts: ModelFacts, guess: Need | None) -> Need:
         per_device_bytes=0 if guess is None else whole,
         parts=(("vram", device), ("ram" if facts.ram_bytes is not None else "ram, estimated", host)),
     )
+
+
+def with_declared_host(facts: ModelFacts, need: Need) -> Need:
+    """What the configuration says of the machine's memory alone, in place of what was worked out of it."""
+    if facts.ram_bytes is None or facts.ram_bytes == need.host_bytes or need.source in _BETTER_ON_THE_HOST:
+        return need
+    told = ("ram, declared", facts.ram_bytes)
+    return replace(need, host_bytes=facts.ram_bytes, parts=(*_of_devices(need), told))
+
+
+def _of_devices(need: Need) -> Iterator[tuple[str, int]]:
+    """The parts on devices, which come first, and remarks without a size."""
+    left = need.device_bytes
+    for what, size in need.parts:
+        if size <= left:
+            yield what, size
+            left -= size
 
 
 def from_asked(facts: ModelFacts, invocation: Invocation, answer: tuple[AskedDevice, ...], more: list[Part]) -> Need:
