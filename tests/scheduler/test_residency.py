@@ -103,8 +103,10 @@ def test_shares_between_callers(play, first, second):
 
 def test_without_fair_shares_all_are_alike(play):
     """0 turns it off."""
-    p = play("xyz").arrives(1, "x", caller="heavy").expect("start x").ready("x").expect("grant 1").at(100)
-    p.arrives(4, "y", caller="heavy").at(101).arrives(5, "z", caller="light")
+    p = play("xyz", limits={"fair_share_seconds": 0.0, "max_wait_seconds": 100.0})
+    p.arrives(1, "x", caller="heavy").expect("start x").ready("x").expect("grant 1").at(100).goes(1)
+    p.arrives(2, "x", caller="light").expect("grant 2").at(110).goes(2).arrives(3, "x").expect("grant 3")
+    p.arrives(4, "y", caller="heavy").at(111).arrives(5, "z", caller="light")
     assert [w.request_id for w in p.snapshot().queue] == [4, 5]
 
 

@@ -98,7 +98,7 @@ class Limits:
     backoff_after_failures: int = 3
     backoff_first_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
-    fair_share_seconds: float = 0.0
+    fair_share_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
