@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -95,6 +96,8 @@ def run(case: Case, bench: Bench, found: Sequence[Candidate], rounds: int, dice:
 def main() -> int:
     """Run the cases that were asked for and print their tables."""
     options = arguments()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda *_: sys.exit(1))  # whatever was started is stopped on the way out
     cores = machine.Cores.choose()
     os.sched_setaffinity(0, {cores.load})
     kept: dict[str, report.Rounds] = {}
