@@ -31,6 +31,10 @@ STORY_LENGTH = 200
 SEGMENT_LENGTH = 1000
 """A recording holds at least this many of the latest events and at most twice as many."""
 
+_ROUTINE = (RequestArrived, RequestGone)
+# Time, event and commands: what an entry is made of when somebody asks, for nearly nobody ever does.
+_Noted = tuple[float, Event, tuple[Command, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class StoryEntry:
@@ -74,8 +78,8 @@ class Recorder:
 
     def __init__(self, state: State) -> None:
         self._opening = self._next_opening = state.copy()
-        self._older: list[StoryEntry] = []
-        self._latest: list[tuple[float, Event, tuple[Command, ...]]] = []
+        self._older: list[_Noted] = []
+        self._latest: list[_Noted] = []
         self._count = 0
         self._stories: dict[str, deque[StoryEntry]] = {}
         self._about: str | None = None
@@ -88,7 +92,7 @@ class Recorder:
         self._latest.append((now, event, ()))
         self._count += 1
         self._was_calm = now < state.calm_until
-        if not self._was_calm or not isinstance(event, RequestArrived | RequestGone):
+        if not self._was_calm or not isinstance(event, _ROUTINE):
             self._about = _model_of(state, event)
 
     def after(self, state: State, commands: list[Command]) -> None:
@@ -118,14 +122,12 @@ class Recorder:
 
     def recording(self) -> Recording:
         """All events since a known state, the one being handled included."""
-        return Recording(self._opening, (*self._older, *self._entries()))
-
-    def _entries(self) -> list[StoryEntry]:
-        first = self._count - len(self._latest) + 1
-        return [StoryEntry(first + i, *entry) for i, entry in enumerate(self._latest)]
+        noted = (*self._older, *self._latest)
+        first = self._count - len(noted) + 1
+        return Recording(self._opening, tuple(StoryEntry(first + i, *entry) for i, entry in enumerate(noted)))
 
     def _rotate(self, state: State) -> None:
-        self._older = self._entries()
+        self._older = self._latest
         self._opening, self._next_opening = self._next_opening, state.copy()
         self._latest = []
 
