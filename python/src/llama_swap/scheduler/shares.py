@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from llama_swap.scheduler.events import Terms
 
-USE_HALF_LIFE_SECONDS = 600.0
-"""After this long a use of a model counts half: recency and frequency in one figure."""
+USE_HALF_LIFE_SECONDS = 120.0
+"""After this long a use of a model counts half: longer than people take between two turns, so recency tells most."""
 
 SHARE_HALF_LIFE_SECONDS = 300.0
 """After this long the service that a caller had counts half."""
