@@ -64,6 +64,20 @@ def test_ttl_of_a_request_is_lm_studios_keep_alive(service, pair):
     wait_gone(service, "a")
 
 
+@pytest.mark.parametrize("kind", ["multipart", "urlencoded"])
+def test_keep_alive_in_a_form(service, pair, kind):
+    """A field like any other, in front of the file; the model's server sees what else there is, and not this."""
+    pair()
+    fields = {"keep_alive": "0", "model": "a", "ttl": "", "language": "de"}
+    files = {"file": ("a.wav", b"sound")} if kind == "multipart" else None
+    answer = service.http.post("/v1/audio/transcriptions", data=fields, files=files)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()["echo"]["body"]
+    assert all(word not in body for word in ("keep_alive", "ttl"))
+    assert ("language" in body, "sound" in body) == (True, kind == "multipart")
+    wait_gone(service, "a")
+
+
 @pytest.mark.parametrize("keep_alive", [-1, "1h"])
 def test_keep_alive_outlives_the_ttl(service, pair, keep_alive):
     """The other model, used later and with the same ttl, leaves; this one stays, and says for how long."""

@@ -1,6 +1,8 @@
 """multipart: forms whose file is never held whole."""
 
 import asyncio
+import io
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.exchange import Outgoing
 from llama_swap.proxy.forward import forward
-from llama_swap.proxy.multipart import FieldScanner, read_form, read_urlencoded_model, rename_urlencoded
+from llama_swap.proxy.multipart import (
+    FieldScanner,
+    FormUpload,
+    read_form,
+    read_urlencoded,
+    remove_urlencoded,
+    rename_urlencoded,
+)
 
 TYPE = b"Content-Type: multipart/form-data; boundary=BOUND\r\n"
 
@@ -24,9 +33,9 @@ FILE = part(b"file", b"\0\r\n--BOUN\r\n" * 1000, b'; filename="model"\r\nContent
 END = b"--BOUND--\r\n"
 
 
-def scan(body, step):
+def scan(body, step, names=(b"model",)):
     """Feed a body in pieces of ``step`` bytes."""
-    scanner = FieldScanner(b"BOUND")
+    scanner = FieldScanner(b"BOUND", names)
     for start in range(0, len(body), step):
         scanner.feed(body[start : start + step])
     return scanner
@@ -47,10 +56,10 @@ def scan(body, step):
 )
 def test_field_is_found_however_the_bytes_come(body, value, step):
     """The value and where it lies do not depend on how the network cut the body."""
-    scanner = scan(body, step)
-    assert scanner.found == (value is not None)
-    if value is not None:
-        assert (scanner.value, body[scanner.start : scanner.end]) == (value, value)
+    found = scan(body, step).fields.get(b"model")
+    assert (found is not None) == (value is not None)
+    if found is not None:
+        assert (found.value, body[found.start : found.end]) == (value, value)
 
 
 @given(
@@ -59,7 +68,34 @@ def test_field_is_found_however_the_bytes_come(body, value, step):
 def test_any_file_before_the_field(before, value, step):
     """Whatever bytes a file has, unless they are the delimiter, the field behind it is found."""
     body = part(b"file", before, b'; filename="f"') + part(b"model", value) + END
-    assert scan(body, step).value == value
+    assert scan(body, step).fields[b"model"].value == value
+
+
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+@pytest.mark.parametrize("order", list(permutations(("keep_alive", "model", "ttl", "other"))))
+async def test_fields_are_taken_out(step, order):
+    """Wherever they stand before the file: what is left is the form without them, to the byte."""
+    parts = {name: part(name.encode(), name.encode() * 2) for name in order}
+    body = b"".join(parts[name] for name in order) + FILE + END
+    form = FormUpload(io.BytesIO(body), scan(body, step, (b"model", b"keep_alive", b"ttl")), len(body))
+    assert [form.text(name) for name in ("keep_alive", "ttl", "other")] == ["keep_alive" * 2, "ttl" * 2, None]
+    for name in ("keep_alive", "ttl", "other"):
+        form.remove(name)
+    form.rename("n")
+    sent = b"".join([piece async for piece in form.chunks()])
+    left = b"".join(parts[name] for name in order if name in ("model", "other"))
+    assert sent == left.replace(b"modelmodel", b"n") + FILE + END
+    assert form.length_bytes == len(sent)
+
+
+def test_looking_ends_at_the_file_or_with_the_form():
+    """What comes behind the file is not waited for, and what comes behind the end is nothing."""
+    names = (b"model", b"keep_alive")
+    late = part(b"model", b"m") + FILE[:200]
+    assert (scan(late, 10, names).done, list(scan(late, 10, names).fields)) == (True, [b"model"])
+    assert not scan(FILE + part(b"model", b"m"), 1000, names).done
+    after = scan(FILE + part(b"model", b"m") + part(b"keep_alive", b"5m") + END, 10, names)
+    assert (after.done, list(after.fields)) == (True, [b"model", b"keep_alive"])
 
 
 @pytest.mark.parametrize("body", [part(b"model", b"m" * 5000), b"--BOUND\r\nX: " + b"a" * 20_000])
@@ -145,6 +181,7 @@ async def test_form_without_boundary(form_plane, wire, broken):
 def test_urlencoded():
     """The first model counts; a rename leaves all other bytes alone."""
     body = b"a=%20+&mo%64el=m%2F1+x&b=&model=second"
-    assert read_urlencoded_model(body) == "m/1 x"
+    assert read_urlencoded(body, "model") == "m/1 x"
     assert rename_urlencoded(body, "n /") == b"a=%20+&mo%64el=n+%2F&b=&model=n+%2F"
-    assert read_urlencoded_model(b"a=model") is None
+    assert read_urlencoded(b"a=model", "model") is None
+    assert remove_urlencoded(body, ("model", "b")) == b"a=%20+"

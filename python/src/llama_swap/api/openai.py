@@ -1,6 +1,8 @@
 """Routes that name their model: OpenAI's, Anthropic's and llama.cpp's (llama-swap v250, model routes)."""
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -8,12 +10,12 @@ from llama_swap.api.dispatch import dispatch
 from llama_swap.api.names import Destination, find_destination
 from llama_swap.api.relay import raw_target
 from llama_swap.api.site import site_of
-from llama_swap.api.terms import take_residency
+from llama_swap.api.terms import KEEP_ALIVE, TTL, as_in_json, take_residency
 from llama_swap.api.visit import visit_of
 from llama_swap.config import Model
-from llama_swap.proxy.body import BodyRules, apply_rules, read_body, read_model
+from llama_swap.proxy.body import BodyRules, ModelField, apply_rules, read_body, read_model
 from llama_swap.proxy.exchange import BodySource
-from llama_swap.proxy.multipart import read_form, read_urlencoded_model, rename_urlencoded
+from llama_swap.proxy.multipart import read_form, read_urlencoded, remove_urlencoded, rename_urlencoded
 
 JSON_ROUTES = (
     "/v1/chat/completions",
@@ -100,22 +102,38 @@ async def infer(request: web.Request) -> web.StreamResponse:
 
 
 async def _infer_urlencoded(request: web.Request, body: bytes) -> web.StreamResponse:
-    name = read_urlencoded_model(body) or request.query.get("model")
+    name = read_urlencoded(body, "model") or request.query.get("model")
     destination = find_destination(site_of(request), name, visit_of(request))
+    ours = _take_from_form(request, destination, partial(read_urlencoded, body))
+    body = remove_urlencoded(body, ours) if ours else body
     if new_name := upstream_name(destination):
         body = rename_urlencoded(body, new_name)
     return await _send(request, destination, body)
 
 
 async def _infer_multipart(request: web.Request) -> web.StreamResponse:
-    """An upload: read up to its ``model`` field, the file passes from socket to socket."""
+    """An upload: read up to its file, or to its ``model`` behind that; the file passes from socket to socket."""
     site = site_of(request)
-    form = await read_form(request, limit_bytes=site.config.max_body_bytes)
+    names = ("model", KEEP_ALIVE, TTL)
+    form = await read_form(request, limit_bytes=site.config.max_body_bytes, names=names)
     with contextlib.closing(form):
         destination = find_destination(site, form.model, visit_of(request))
+        for name in _take_from_form(request, destination, form.text):
+            form.remove(name)
         if new_name := upstream_name(destination):
             form.rename(new_name)
         return await _send(request, destination, form)
+
+
+def _take_from_form(
+    request: web.Request, destination: Destination, text: Callable[[str], str | None]
+) -> tuple[str, ...]:
+    """Note how long the model shall stay; returns the fields that are not for its server."""
+    if not isinstance(destination.served_by, Model):
+        return ()
+    asked = ModelField(None, stream=False, keep_alive=as_in_json(text(KEEP_ALIVE)), ttl=as_in_json(text(TTL)))
+    visit, config = visit_of(request), site_of(request).config
+    return take_residency(asked, BodyRules(), destination.served_by, visit, config).strip_params
 
 
 async def infer_by_query(request: web.Request) -> web.StreamResponse:

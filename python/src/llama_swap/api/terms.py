@@ -73,6 +73,11 @@ def keep_alive_seconds(key: str, raw: bytes) -> float | None:
     return math.inf if seconds < 0 else seconds
 
 
+def as_in_json(text: str | None) -> bytes:
+    """A form's field as if it stood in a JSON body; an empty one says nothing."""
+    return b"" if text is None else msgspec.json.encode(text or None)
+
+
 def _seconds(value: object) -> float:
     """Raises ValueError for what is no time."""
     if isinstance(value, str):
