@@ -53,7 +53,8 @@ class Machine:
 
     def starts(self, command: StartProcess, wanted, named=None):
         """A process takes its memory: from the only device it sees, else where there is most room."""
-        pools = list(command.devices) or [f"GPU-{n}" for n in range(len(self.gpus)) if named is None or str(n) in named]
+        sees_all = named is None or "*" in named
+        pools = list(command.devices) or [f"GPU-{n}" for n in range(len(self.gpus)) if sees_all or str(n) in named]
         size = self.takes.get(command.model)
         by_device = {f"GPU-{name}": size for name, size in wanted.by_device.items()} if size is None else {}
         size = wanted.device_bytes if size is None else int(size * GIB)
@@ -62,7 +63,7 @@ class Machine:
             part = min(size, max(0, self._free(int(pool[4:]))))
             held[pool] = held.get(pool, 0) + part
             size -= part
-        if not self.gpus:
+        if not pools:
             held[HOST], size = size, 0
         held[HOST] = held.get(HOST, 0) + int(self.host_takes.get(command.model, wanted.host_bytes / GIB) * GIB)
         self.held[command.instance_id] = held

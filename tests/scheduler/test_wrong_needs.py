@@ -4,7 +4,7 @@ from cards import GIB
 
 from llama_swap.scheduler import Phase, RuleKind, Standing
 from llama_swap.scheduler.events import MemoryMeasured
-from llama_swap.scheduler.memory import HOST, PoolReading
+from llama_swap.scheduler.memory import HOST, Need, NeedSource, PoolReading
 from llama_swap.scheduler.spec import FitSpec
 
 NO_DEVICES = MemoryMeasured(0.0, (PoolReading(HOST, "host memory", None, 64 * GIB, 60 * GIB),))
@@ -64,6 +64,22 @@ def test_the_raised_need_is_no_reason_to_refuse(play_fit):
     """More than there is cannot be had, but all there is may be enough."""
     p = play_fit({"a": 2, "b": 22}).runs("a").arrives(1, "b").expect("start b").exits("b", out_of_memory=True)
     p.expect("stop a").exits("a").expect("start b")
+    assert p.claims("b") == {"GPU-0": 24}
+
+
+def test_a_need_that_ran_out_of_memory_once_is_no_reason_to_refuse(play_fit):
+    """What that added may have had another cause; it counts where there is so much."""
+    learned = Need(NeedSource.LEARNED, device_bytes=30 * GIB, added_bytes=10 * GIB)
+    p = play_fit({"a": 2, "b": learned}).runs("a").arrives(1, "b").expect("start b")
+    assert p.claims("b") == {"GPU-0": 20}
+
+
+def test_an_unknown_need_may_have_a_known_part(play_fit):
+    """What it takes of the host is checked; of the devices it gets all."""
+    part = Need(NeedSource.UNKNOWN, host_bytes=40 * GIB)
+    p = play_fit({"x": part}, host=64).arrives(1, "x").expect("start x")
+    assert p.claims("x") == {"GPU-0": 24, HOST: 40}
+    play_fit({"x": part}, host=32).arrives(1, "x").expect("reject 1 does_not_fit")
 
 
 def test_out_of_memory_alone_is_not_tried_again(play_fit):

@@ -62,7 +62,8 @@ def _return_in(state: State, model: str) -> float:
 def need_in_words(need: Need) -> str:
     """What is needed, of what that consists, and how it is known."""
     if need.source is NeedSource.UNKNOWN:
-        return "what it needs is unknown"
+        known = f", but for {gibibytes(need.host_bytes)} of the host's memory" if need.host_bytes else ""
+        return f"what it needs is unknown{known}"
     sizes = []
     on_devices = need.device_bytes or sum(need.by_device.values())
     if on_devices or not need.host_bytes:

@@ -92,13 +92,12 @@ def explain(state: State, model: str, now: float) -> Explanation:
     placement = _foreseen(state, waiter, now)
     commands = reconcile(trial, now)
     refusal = next((c for c in commands if isinstance(c, RejectRequest) and c.request_id == request_id), None)
-    memory = _account(state, placement)
+    memory = _account(state, model, placement)
     if refusal is not None:
         return Explanation(model, Outcome.REFUSED, refusal=refusal, memory=memory)
     if request_id in trial.leases:
-        return Explanation(model, Outcome.SERVED)
-    said = _explain_wait(state, trial, commands, model, request_id)
-    return replace(said, memory=memory) if said.would_start else said
+        return Explanation(model, Outcome.SERVED, memory=memory)
+    return replace(_explain_wait(state, trial, commands, model, request_id), memory=memory)
 
 
 def _trusts_since(state: State, now: float) -> float:
@@ -120,14 +119,17 @@ def _foreseen(state: State, waiter: Waiter, now: float) -> Placement | None:
     return next((p for p in placements_of(trial, now) if p.model == waiter.model), None)
 
 
-def _account(state: State, placement: Placement | None) -> MemoryAccount | None:
-    if placement is None or not state.is_ruled_by_memory:
+def _account(state: State, model: str, placement: Placement | None) -> MemoryAccount | None:
+    """The sum for a model: of its start, or of the one that it was started with."""
+    known, instance = state.needs.get(model), state.instances.get(model)
+    if known is None or not state.is_ruled_by_memory:
         return None
-    known = state.needs.get(placement.model)
-    if known is None:
-        return None
-    fits = placement.refusal is None
-    return MemoryAccount(known.need, placement.devices, lines_of(state, placement.model), fits)
+    if placement is not None:
+        devices = placement.devices
+    else:
+        devices = tuple(pool for pool in state.memory.devices if instance is not None and instance.claims.of(pool))
+    fits = placement is None or placement.refusal is None
+    return MemoryAccount(known.need, devices, lines_of(state, model), fits)
 
 
 def _explain_wait(state: State, trial: State, commands: Sequence[Command], model: str, request_id: int) -> Explanation:

@@ -6,15 +6,15 @@ from dataclasses import replace
 from llama_swap.scheduler import ledger
 from llama_swap.scheduler.events import MemoryMeasured, NeedAssessed
 from llama_swap.scheduler.instance import Instance, Phase
-from llama_swap.scheduler.memory import HOST, PoolReading
+from llama_swap.scheduler.memory import HOST, Need, PoolReading
 from llama_swap.scheduler.state import Assessed, State
 from llama_swap.scheduler.yields import note_pressure
 
 RAISED = 1.2
-"""After memory ran out the next start counts with so much more than was thought."""
+"""After memory ran out a model is taken to need so many times what was thought."""
 
 RAISED_PEAK = 1.1
-"""Or with so much more than was seen, if that is more."""
+"""Or so many times what was seen, if that is more."""
 
 
 def note_reading(state: State, event: MemoryMeasured, now: float) -> None:
@@ -94,12 +94,20 @@ def may_try_again(state: State, instance: Instance) -> bool:
     if known.is_raised or instance.is_alone:
         return False
     on_devices = sum(instance.claims.peak.get(pool, 0) for pool in state.memory.devices)
-    on_host = instance.claims.peak.get(HOST, 0)
-    need = replace(
-        known.need,
-        device_bytes=max(int(RAISED * known.need.device_bytes), int(RAISED_PEAK * on_devices)),
-        host_bytes=max(int(RAISED * known.need.host_bytes), int(RAISED_PEAK * on_host) if not on_devices else 0),
-        by_device={pool: int(RAISED * size) for pool, size in known.need.by_device.items()},
-    )
-    state.needs[model] = replace(known, need=need, is_raised=True)
+    on_host = instance.claims.peak.get(HOST, 0) if not on_devices else 0
+    state.needs[model] = replace(known, need=_raised(known.need, on_devices, on_host), is_raised=True)
     return True
+
+
+def _raised(need: Need, peak_bytes: int, peak_host_bytes: int) -> Need:
+    thought = need.device_bytes or sum(need.by_device.values())
+    device = max(int(RAISED * thought), int(RAISED_PEAK * peak_bytes))
+    host = max(int(RAISED * need.host_bytes), int(RAISED_PEAK * peak_host_bytes))
+    return replace(
+        need,
+        device_bytes=device,
+        host_bytes=host,
+        by_device={name: int(RAISED * size) for name, size in need.by_device.items()},
+        added_bytes=need.added_bytes + device - thought,
+        added_host_bytes=need.added_host_bytes + host - need.host_bytes,
+    )

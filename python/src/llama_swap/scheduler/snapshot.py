@@ -183,7 +183,7 @@ def _pool_views(state: State) -> tuple[PoolView, ...]:
             free_bytes=reading.free_bytes,
             promised_bytes=sum(i.claims.of(reading.pool) for i in state.instances.values()),
             available_bytes=max(0, rooms[reading.pool].available_bytes),
-            foreign_bytes=reading.foreign_bytes,
+            foreign_bytes=None if reading.foreign_bytes is None else state.memory.foreign.get(reading.pool, 0),
         )
         for reading in state.memory.pools.values()
     )
@@ -235,7 +235,7 @@ def _obstacles(state: State, placement: Placement) -> str:
         reasons.insert(0, f"{placement.behind} comes first")
     if placement.note:
         reasons.insert(0, placement.note)
-    return ", ".join(reasons)
+    return ", ".join(reasons) or f"{placement.model} is about to start"
 
 
 def doing(instance: Instance) -> str:

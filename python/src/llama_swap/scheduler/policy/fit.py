@@ -11,7 +11,7 @@ leave their places for, and swaps that do not touch each other's memory go on si
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.policy.rooms import Bytes, Room, Site, Wish, sites
@@ -140,23 +140,26 @@ def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     own = _own(table, candidate)
     most = _room(table, table.most, [model for model in own if table.view.tenants[model].is_pinned])
     if not any(site.fits(most) for site in _usable(table.view, wish)):
+        if wish.need.least is not wish.need:  # so much is not to be had, but less may do
+            return _judge(table, candidate, replace(wish, need=wish.need.least))
         return _refuse(table, candidate, wish)
     later = _room(table, table.later, own)
-    plans = list(_plans(table, candidate, wish, later))
-    if not plans:  # it fits only without what earlier ones have claimed
+    plan = min(_plans(table, candidate, wish, later), key=lambda plan: plan.order, default=None)
+    in_the_way = _in_the_way(table, candidate, plan) if plan is not None else ()
+    if plan is None or (plan.waits and not in_the_way):  # it fits only without what earlier ones have claimed
         return Placement(candidate, Step.WAIT, behind=_claimant(table))
-    plan = min(plans, key=lambda plan: plan.order)
-    in_the_way = _in_the_way(table, candidate, plan)
     if not in_the_way:
-        if plan.waits:
-            return Placement(candidate, Step.WAIT, behind=_claimant(table))
         return _start(table, candidate, plan, is_pinned=wish.is_pinned)
+    return _make_room(table, candidate, plan, later, in_the_way)
+
+
+def _make_room(table: Table, candidate: Candidate, plan: Plan, later: Bytes, in_the_way: tuple[str, ...]) -> Placement:
+    """Take the places of those in the way, or wait until that is possible."""
     cost = sum(table.view.tenants[model].cost for model in plan.victims)
     is_free = all(_is_free(table, model, candidate) for model in in_the_way)
-    if not is_free and not candidate.is_overdue:
-        return Placement(candidate, Step.WAIT, in_the_way, devices=plan.site.devices, cost=cost)
-    _claim(table, candidate, plan, later)
-    step = Step.EVICT if is_free else Step.DRAIN
+    step = Step.EVICT if is_free else Step.DRAIN if candidate.is_overdue else Step.WAIT
+    if step is not Step.WAIT:
+        _claim(table, candidate, plan, later)
     return Placement(candidate, step, in_the_way, devices=plan.site.devices, cost=cost)
 
 

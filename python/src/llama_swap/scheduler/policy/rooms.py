@@ -59,7 +59,7 @@ class Site:
         devices: where; () where it takes from the host alone.
         fixed: bytes that it needs of just this pool.
         shared: bytes that the devices share in proportion to their room.
-        takes_all: it gets whatever is there.
+        takes_all: it gets whatever is there of the devices, or of the pools where there are none.
     """
 
     devices: tuple[str, ...]
@@ -81,7 +81,7 @@ class Site:
     def taken(self, room: Bytes) -> dict[str, int]:
         """What it takes of each pool; of a room in which it fits."""
         if self.takes_all:
-            return {pool: max(0, room[pool]) for pool in self.pools}
+            return {**self.fixed, **{pool: max(0, room[pool]) for pool in self.devices or self.pools}}
         taken = dict(self.fixed)
         left, wanted = sum(max(0, room[device]) for device in self.devices), self.shared
         for device in self.devices if self.shared else ():
@@ -106,7 +106,7 @@ def sites(wish: Wish, rooms: Mapping[str, Room]) -> Iterator[list[Site]]:
     named = named_devices(wish.devices, rooms.values())
     chosen = _division(need, rooms)
     if need.source is NeedSource.UNKNOWN:
-        yield _all_of(devices if named is None else named, rooms)
+        yield _all_of(devices if named is None else named, need, rooms)
     elif not devices or named == () or not _on_devices(need):
         yield [Site((), _host(need.host_bytes + _on_devices(need), rooms))]
     elif chosen and need.source is NeedSource.DECLARED:
@@ -116,8 +116,6 @@ def sites(wish: Wish, rooms: Mapping[str, Room]) -> Iterator[list[Site]]:
     else:
         for count in range(1, len(devices) + 1):
             yield [_exactly(need, some, rooms) for some in combinations(devices, count) if _can_share(some)]
-    if wish.is_alone and need.source is not NeedSource.UNKNOWN:  # a raised figure may be more than there is
-        yield _all_of(devices if named is None else named, rooms)
 
 
 def _can_share(devices: tuple[str, ...]) -> bool:
@@ -125,14 +123,15 @@ def _can_share(devices: tuple[str, ...]) -> bool:
     return len(devices) == 1 or not any(device.startswith("MIG-") for device in devices)
 
 
-def _all_of(devices: tuple[str, ...], rooms: Mapping[str, Room]) -> list[Site]:
+def _all_of(devices: tuple[str, ...], need: Need, rooms: Mapping[str, Room]) -> list[Site]:
     """Whatever there is: of the devices that are not yielded, or of the host where there are no devices at all."""
+    host = _host(need.host_bytes, rooms)
     free = tuple(device for device in devices if not rooms[device].is_yielded) or devices
     if not devices:
-        return [Site((), {pool: 0 for pool in rooms if set(rooms) == {HOST}}, takes_all=True)]
+        return [Site((), host or {pool: 0 for pool in rooms if set(rooms) == {HOST}}, takes_all=set(rooms) == {HOST})]
     if not _can_share(free):
-        return [Site((device,), takes_all=True) for device in free]
-    return [Site(free, takes_all=True)]
+        return [Site((device,), host, takes_all=True) for device in free]
+    return [Site(free, host, takes_all=True)]
 
 
 def _exactly(need: Need, devices: tuple[str, ...], rooms: Mapping[str, Room]) -> Site:
