@@ -53,6 +53,17 @@ def crowd(seed):
         yield 13.25 * HOUR, batch(random.Random(f"{seed}b{worker}"), "batch", documents=120, terms=Terms("batch"))
 
 
+def greedy(seed):
+    """One API key keeps two big models busy at once; another one now and then needs a third."""
+    for n, model in enumerate(("coder", "batch")):
+        for worker in range(2):
+            rng = random.Random(f"{seed}g{n}{worker}")
+            yield 13 * HOUR, batch(rng, model, documents=120, terms=Terms("greedy"), kind=model)
+    yield from (
+        (at, home(rng, "other", terms=Terms("modest"), kind="modest")) for at, rng in at_random(f"{seed}m", 120, 13, 14)
+    )
+
+
 def evening(seed):
     """The traffic goes on while somebody plays; no hook tells of it."""
     yield from traffic(seed, 17, 22)
@@ -88,6 +99,9 @@ DAYS = {
     "an afternoon without rest (24 GiB)": Day(Machine((24.0,)), SMALLER | BATCH, crowd),
     "an afternoon without rest, slow disk (24 GiB)": Day(
         Machine((24.0,), disk=0.5, spare=16.0), SMALLER | BATCH, crowd
+    ),
+    "a greedy key (24 GiB)": Day(
+        Machine((24.0,)), {"coder": Model(11.0, 2.0), "batch": Model(12.0, 2.0), "other": Model(10.0, 3.0)}, greedy
     ),
     "a split model (2 x 16 GiB)": Day(Machine((16.0, 16.0)), SMALLER | {"coder": Model(17.0, 3.0)}, traffic),
     "ten models (24 GiB)": Day(Machine((24.0,)), ZOO, zoo),
