@@ -66,6 +66,9 @@ def started(found: Sequence[Candidate], setting: Setting, load: Load) -> Iterato
     try:
         for candidate in found:
             if candidate.command:
+                # Once for what it keeps on disk: a Python that compiles takes 15 MB more for as long as it runs.
+                candidates.start(candidate, setting)
+                candidates.stop(candidate)
                 candidates.start(candidate, setting)
             elif not candidate.pids:
                 candidate.port = setting.upstream_port
