@@ -1,7 +1,10 @@
 """What is learned of a run: its peaks, how long it loaded, and that it had too little."""
 
+from dataclasses import replace
+
 import pytest
 
+from llama_swap.footprint.learned import RunFigures
 from llama_swap.gpu import Device, Holding, HostMemory, MemoryReading, ProcessMemory, ProcessUse
 from llama_swap.scheduler.memory import Need, NeedSource
 from llama_swap.supervisor.learning import Learning, Run
@@ -116,3 +119,66 @@ def test_what_was_read_ahead(memory):
     learning.is_ready(1, 11.0)
     learning.seen(at(12, 8))
     assert memory.recorded[0][1].read_ahead
+
+
+def used(seconds, gib, ours=0.0, host=1):
+    """A reading with so much of the card in use, and so much of it seen to be instance 1's."""
+    device = replace(CARD, used_bytes=int(gib * GIB), free_bytes=int((24 - gib) * GIB))
+    return MemoryReading(seconds, None, (device,), {1: Holding(ProcessMemory(host, host), {0: int(ours * GIB)})})
+
+
+BIG = Need(NeedSource.ESTIMATED, 10 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("need", "grown_gib", "is_hidden"),
+    [
+        (Need(NeedSource.DECLARED, 10 * GIB), 0, True),  # whoever wrote it knows
+        (BIG, 6, True),
+        (BIG, 4, False),  # a program for the CPU after all, and somebody else
+        (replace(BIG, device_bytes=16 * GIB, added_bytes=6 * GIB), 6, True),
+        (Need(NeedSource.LEARNED, 10 * GIB), 9, True),
+        (Need(NeedSource.UNKNOWN), 1, True),
+        (Need(NeedSource.UNKNOWN), 0.2, False),
+        (None, 1, True),
+        (Need(NeedSource.DECLARED, 0, 2 * GIB), 10, False),
+    ],
+)
+def test_memory_that_is_not_seen_to_be_a_models(memory, need, grown_gib, is_hidden):
+    """Then a measured nothing is no measurement: only the load time is learned."""
+    learning = Learning(memory)
+    learning.seen(used(9, 3))
+    learning.started(1, Run(10.0, need, identity="qwen"))
+    learning.seen(used(11, 3 + grown_gib))
+    assert learning.hidden == frozenset(), "while it loads it may have nothing yet"
+    learning.is_ready(1, 14.0)
+    learning.seen(used(15, 3 + grown_gib, host=100))
+    assert learning.hidden == (frozenset({1}) if is_hidden else frozenset())
+    assert memory.recorded[0][1] == RunFigures({}, 0 if is_hidden else 100, 4.0)
+    learning.seen(used(20, 23, host=100))
+    assert learning.hidden == (frozenset({1}) if is_hidden else frozenset()), "what comes later is somebody else's"
+    learning.ended(1, out_of_memory=False)
+    assert memory.recorded[-1][1].host_bytes == (0 if is_hidden else 100)
+    assert learning.hidden == frozenset()
+
+
+def test_one_that_takes_its_memory_with_the_first_request(memory):
+    """It is seen then, and learned from like any other."""
+    learning = Learning(memory)
+    learning.started(1, Run(10.0, Need(NeedSource.DECLARED, 10 * GIB), identity="qwen"))
+    learning.is_ready(1, 14.0)
+    learning.seen(used(15, 3))
+    assert learning.hidden == frozenset({1})
+    learning.seen(used(20, 12, ours=9))
+    assert learning.hidden == frozenset()
+    assert memory.recorded[-1][1].by_device == {"GPU-0": 9 * GIB}
+
+
+def test_a_machine_whose_devices_have_no_memory_of_their_own(memory):
+    """What is declared of a device is the machine's there, and is seen."""
+    learning = Learning(memory)
+    learning.started(1, Run(10.0, Need(NeedSource.DECLARED, 10 * GIB), identity="qwen"))
+    learning.is_ready(1, 14.0)
+    learning.seen(MemoryReading(15, HostMemory(32 * GIB, GIB), (), {1: Holding(ProcessMemory(GIB, GIB))}))
+    assert learning.hidden == frozenset()
+    assert memory.recorded[0][1].host_bytes == GIB

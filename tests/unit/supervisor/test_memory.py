@@ -12,6 +12,7 @@ from llama_swap.supervisor.memory import (
     pool_of,
     room_of,
     seen_by_children,
+    use_by_others,
 )
 
 GIB = 1 << 30
@@ -154,3 +155,20 @@ def test_names_of_pools():
     assert pool_of(card(uuid="")) == pool_of(card(uuid="6f2c")) == "gpu0"
     assert cuda_devices(["GPU-1", "MIG-2"]) == "GPU-1,MIG-2"
     assert cuda_devices(["GPU-1", "gpu1"]) == cuda_devices([]) == ""
+
+
+def test_hidden_instances_are_named_in_each_pool():
+    """Nothing else changes: what they have is what others use."""
+    seen, hidden = (measured(reading(card(), i1=holding(gpu0=0)), hidden=ids) for ids in ((), (1,)))
+    assert [pool.hidden for pool in hidden.pools] == [frozenset({1})] * 2
+    assert [pool.hidden for pool in seen.pools] == [frozenset()] * 2
+    assert [pool.foreign_bytes for pool in hidden.pools] == [pool.foreign_bytes for pool in seen.pools]
+
+
+def test_use_by_others():
+    """Over all devices with memory of their own, whether or not the driver says whose it is."""
+    assert use_by_others(reading(card(), card(1, processes=None), i1=holding(gpu0=4))) == 16 * GIB
+    assert use_by_others(reading(card(used_bytes=None), i1=holding(gpu0=4))) == 7 * GIB
+    assert use_by_others(reading(card(total_bytes=None, used_bytes=None, problem="lost"))) == 0
+    assert use_by_others(reading(card(memory_kind=MemoryKind.UNIFIED))) is None
+    assert use_by_others(reading()) is None

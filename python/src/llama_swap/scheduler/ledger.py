@@ -109,16 +109,22 @@ def outstanding_of(instance: Instance, reading: PoolReading) -> int:
     claims = instance.claims
     if claims.last is not None:
         return 0
-    if reading.held is not None:
+    if _tells(reading, instance):
         return max(0, claims.of(reading.pool) - claims.held.get(reading.pool, 0))
-    # The driver does not say who has what: from ready on it is taken to have all that was promised.
+    # Nobody says what it has: from ready on it is taken to have all that was promised.
     return 0 if instance.is_looked_at else claims.of(reading.pool)
+
+
+def _tells(reading: PoolReading, instance: Instance) -> bool:
+    """Whether a reading says what an instance has."""
+    return reading.held is not None and instance.instance_id not in reading.hidden
 
 
 def foreign_of(reading: PoolReading, instances: Iterable[Instance]) -> int:
     """What others use of a pool; where the driver does not say, all that no instance accounts for."""
     if reading.foreign_bytes is not None:
-        return reading.foreign_bytes
+        hidden = [i for i in instances if i.instance_id in reading.hidden and i.claims.last is None]
+        return max(0, reading.foreign_bytes - sum(i.claims.of(reading.pool) for i in hidden))
     used = reading.total_bytes - reading.free_bytes
     ours = sum(i.claims.of(reading.pool) - outstanding_of(i, reading) for i in instances)
     return max(0, used - ours)
@@ -126,7 +132,7 @@ def foreign_of(reading: PoolReading, instances: Iterable[Instance]) -> int:
 
 def note_held(instance: Instance, reading: PoolReading) -> None:
     """Note what an instance holds by a reading."""
-    if reading.held is None or instance.claims.last is not None:
+    if reading.held is None or instance.claims.last is not None or not _tells(reading, instance):
         return
     claims, pool = instance.claims, reading.pool
     held = reading.held.get(instance.instance_id, 0)
@@ -150,7 +156,7 @@ def part(instance: Instance, memory: Memory) -> bool:
 
 def _held_at_exit(instance: Instance, memory: Memory, pool: str) -> int:
     reading = memory.pools[pool]
-    if reading.held is not None:
+    if _tells(reading, instance):
         return instance.claims.held.get(pool, 0)
     return instance.claims.of(pool) - outstanding_of(instance, reading)
 

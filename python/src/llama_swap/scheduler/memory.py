@@ -79,6 +79,8 @@ class PoolReading:
         footprints: instance ID -> bytes that it would need here again, where that is more than what it holds (on the
             host: the file it maps counts as free and is still needed); missing ones are as in ``held``.
         foreign_bytes: what others use: used minus ours; None where that is unknown.
+        hidden: the instances that have memory which is not seen to be theirs, as in containers without a name; what
+            they have is part of what others use.
     """
 
     pool: str
@@ -89,3 +91,4 @@ class PoolReading:
     held: Mapping[int, int] | None = None
     footprints: Mapping[int, int] = field(default_factory=dict)
     foreign_bytes: int | None = None
+    hidden: frozenset[int] = frozenset()

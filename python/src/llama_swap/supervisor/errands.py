@@ -135,13 +135,14 @@ class Errands:
         try:
             async with asyncio.timeout(_LIMIT_SECONDS):
                 reading = await self._senses.memory.read(holders)
-            event = measured(reading, self._senses.sees)
+            has_news = self._learning is not None and self._learning.seen(reading)
+            event = measured(reading, self._senses.sees, self._learning.hidden if self._learning else ())
         except Exception as error:  # noqa: BLE001 - no figure about memory is worth the end of the service
             self._tell(events.MemoryMeasured(at, (), problem=f"memory could not be measured: {error!r}"))
             return
         self._has_devices = bool(reading.devices)
         self._latest = event
-        if self._learning is not None and self._learning.seen(reading):
+        if has_news:
             self._save()
         self._tell(event)
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 from llama_swap.footprint.learned import RunFigures
 from llama_swap.gpu import MemoryReading
-from llama_swap.scheduler.memory import UNKNOWN_NEED, Need
-from llama_swap.supervisor.memory import device_use, host_use
+from llama_swap.scheduler.memory import UNKNOWN_NEED, Need, NeedSource
+from llama_swap.supervisor.memory import ON_DEVICES_BYTES, device_use, host_use, use_by_others
 from llama_swap.supervisor.ports import KeepsFigures
 
 _WORTH_NOTING_BYTES = 32 << 20
 _MORE_THAN_NEEDED = 1.2
 _MORE_THAN_SEEN = 1.1
+_UNKNOWN_BUT_MUCH_BYTES = 512 << 20
+"""Of one whose need is unknown: that the use of devices grew by so much with its start was hardly somebody else."""
 
 
 @dataclass(slots=True)
@@ -24,6 +26,8 @@ class Run:
         was_read_ahead: its file was brought into memory before.
         peaks: pool -> the most bytes that were seen.
         noted: the same as they were recorded last; None before.
+        others_before_bytes: what was used of the devices when it started, and was not seen to be ours.
+        is_hidden: it has memory of devices that is not seen to be its own, so that it teaches nothing about memory.
     """
 
     started_at: float
@@ -35,6 +39,8 @@ class Run:
     host_bytes: int = 0
     noted: Mapping[str, int] | None = None
     noted_host_bytes: int = 0
+    others_before_bytes: int = 0
+    is_hidden: bool = False
 
 
 class Learning:
@@ -45,10 +51,17 @@ class Learning:
         self._runs: dict[int, Run] = {}
         self._device_bytes: int | None = None
         self._host_bytes: int | None = None
+        self._others_bytes: int | None = None
 
     def started(self, instance_id: int, run: Run) -> None:
         """A process is about to start."""
+        run.others_before_bytes = self._others_bytes or 0
         self._runs[instance_id] = run
+
+    @property
+    def hidden(self) -> frozenset[int]:
+        """The instances whose memory is not seen to be theirs (containers without a name, drivers that list nobody)."""
+        return frozenset(instance_id for instance_id, run in self._runs.items() if run.is_hidden)
 
     def is_ready(self, instance_id: int, at: float) -> None:
         """It serves now; what it took is known with the first reading from here on."""
@@ -61,13 +74,17 @@ class Learning:
         news = False
         self._device_bytes = sum(device.total_bytes or 0 for device in reading.devices) or None
         self._host_bytes = None if reading.host is None else reading.host.total_bytes
+        self._others_bytes = use_by_others(reading)
         for instance_id, run in self._runs.items():
             if instance_id not in reading.holdings:
                 continue
             for pool, used in device_use(reading, instance_id).items():
                 run.peaks[pool] = max(used, run.peaks.get(pool, 0))
             run.host_bytes = max(run.host_bytes, host_use(reading, instance_id).needed_bytes)
-            if run.ready_at is not None and reading.at >= run.ready_at and _has_grown(run):
+            if run.ready_at is None or reading.at < run.ready_at:
+                continue
+            run.is_hidden = self._is_hidden(run)
+            if _has_grown(run):
                 self._record(run)
                 news = True
         return news
@@ -85,14 +102,27 @@ class Learning:
             host = 0 if device else _more_than(need.host_bytes, run.host_bytes, self._host_bytes)
             self._figures.raise_(run.identity, device, host)
 
+    def _is_hidden(self, run: Run) -> bool:
+        """By the first reading of one that is ready; one that is seen on a device after all is not."""
+        if self._others_bytes is None or sum(run.peaks.values()) > ON_DEVICES_BYTES:
+            return False
+        if run.noted is not None:
+            return run.is_hidden
+        need = run.need or UNKNOWN_NEED
+        grown = self._others_bytes - run.others_before_bytes
+        if need.source is NeedSource.UNKNOWN:
+            return grown >= _UNKNOWN_BUT_MUCH_BYTES
+        expected = need.least.device_bytes
+        return expected > ON_DEVICES_BYTES and (need.source is NeedSource.DECLARED or grown >= expected / 2)
+
     def _record(self, run: Run) -> None:
         if run.identity is None or run.ready_at is None:
             return
         is_first = run.noted is None
         run.noted, run.noted_host_bytes = dict(run.peaks), run.host_bytes
         figures = RunFigures(
-            by_device={pool: used for pool, used in run.peaks.items() if used},
-            host_bytes=run.host_bytes,
+            by_device={} if run.is_hidden else {pool: used for pool, used in run.peaks.items() if used},
+            host_bytes=0 if run.is_hidden else run.host_bytes,
             load_seconds=run.ready_at - run.started_at if is_first else None,
             read_ahead=run.was_read_ahead,
         )

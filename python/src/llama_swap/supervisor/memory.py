@@ -1,7 +1,7 @@
 """From what was measured to what the scheduler is told: pools, who holds what in them, and what is not known."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from llama_swap.gpu import Device, Holding, MemoryKind, MemoryReading
 from llama_swap.scheduler.events import MemoryMeasured
@@ -28,22 +28,24 @@ class HostUse:
     needed_bytes: int
 
 
-def measured(reading: MemoryReading, sees: Sees = lambda _device: True) -> MemoryMeasured:
+def measured(reading: MemoryReading, sees: Sees = lambda _device: True, hidden: Collection[int] = ()) -> MemoryMeasured:
     """The event that a reading becomes.
 
     Args:
         reading: everything at one moment.
         sees: whether the processes that we start can use a device.
+        hidden: the instances whose memory is not seen to be theirs.
     """
     devices = [device for device in reading.devices if sees(device)]
     pools = [pool for device in devices if (pool := _device_pool(device, reading)) is not None]
+    unseen = frozenset(hidden)
     problems = [reading.problem, *(f"GPU {d.index}: {d.problem}" for d in devices if d.problem)]
     host = _host_pool(reading)
     if host is None:
         problems.append(_HIDDEN)
     return MemoryMeasured(
         reading.at,
-        tuple(pools) if host is None else (host, *pools),
+        tuple(replace(pool, hidden=unseen) for pool in (*([] if host is None else [host]), *pools)),
         has_devices=any(device.vendor == "NVIDIA" and not device.problem for device in devices),
         problem="; ".join(problem for problem in problems if problem),
     )
@@ -77,6 +79,22 @@ def device_use(reading: MemoryReading, instance_id: int) -> dict[str, int]:
     }
 
 
+def use_by_others(reading: MemoryReading) -> int | None:
+    """What is used of devices and is not seen to be ours; None where no device has memory of its own."""
+    devices = [device for device in reading.devices if device.memory_kind is MemoryKind.DEDICATED]
+    if not devices:
+        return None
+    ours = (sum(h.device_bytes.get(device.index, 0) for h in reading.holdings.values()) for device in devices)
+    return sum(max(0, _used(device) - held) for device, held in zip(devices, ours, strict=True))
+
+
+def _used(device: Device) -> int:
+    """0 where the driver does not say."""
+    if device.used_bytes is not None or device.total_bytes is None or device.free_bytes is None:
+        return device.used_bytes or 0
+    return device.total_bytes - device.free_bytes
+
+
 def host_use(reading: MemoryReading, instance_id: int) -> HostUse:
     """What an instance has of the machine's memory; devices without memory of their own take theirs from it."""
     holding = reading.holdings.get(instance_id, Holding())
@@ -97,7 +115,7 @@ def _device_pool(device: Device, reading: MemoryReading) -> PoolReading | None:
         return None
     held: Mapping[int, int] | None = None
     foreign = None
-    used = device.total_bytes - device.free_bytes if device.used_bytes is None else device.used_bytes
+    used = _used(device)
     if reading.is_attributed(device):
         held = {instance: holding.device_bytes[device.index] for instance, holding in reading.holdings.items()}
         foreign = max(0, used - sum(held.values()))
@@ -125,7 +143,7 @@ def _host_pool(reading: MemoryReading) -> PoolReading | None:
         reading.host.available_bytes,
         {instance: use.held_bytes for instance, use in uses.items()},
         {instance: use.needed_bytes for instance, use in uses.items() if use.needed_bytes > use.held_bytes},
-        max(0, used - sum(use.held_bytes for use in uses.values())),
+        foreign_bytes=max(0, used - sum(use.held_bytes for use in uses.values())),
     )
 
 
