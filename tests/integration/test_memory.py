@@ -179,6 +179,48 @@ def test_a_command_that_names_its_device_keeps_it(serve, service, card):
     assert vram(service, "a") == ({0: 5}, machine.uuids[0])
 
 
+def wrapper(tmp_path, script):
+    """The fake server behind a shell script."""
+    program = tmp_path / "run"
+    program.write_text(f'#!/bin/sh\n{script}\nexec {sys.executable} -S {FAKE} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_a_number_is_the_device_that_is_measured_under_it(serve, service, card, tmp_path):
+    """CUDA itself counts the fastest device as 0, and would take the other one for 1."""
+    machine = card(24, 12)
+    cuda = wrapper(tmp_path, '[ "$CUDA_DEVICE_ORDER" = PCI_BUS_ID ] || export CUDA_VISIBLE_DEVICES=0')
+    small = {
+        "cmd": f"{cuda} --port ${{PORT}} --name small {gib(10)}",
+        "vram": "10GiB",
+        "env": ["CUDA_VISIBLE_DEVICES=1"],
+    }
+    serve(machine, {"small": small, "big": service.model(gib(20), vram="20GiB")})
+    service.echo("big")
+    service.echo("small")
+    assert vram(service, "small")[0] == {1: 10}
+    assert sorted(service.states()) == ["big", "small"]
+
+
+def test_where_a_model_was_seen_counts_more_than_a_number(serve, service, card, tmp_path):
+    """A command that counts in an order of its own loads on the wrong device once, and is planned for there later."""
+    machine = card(24, 12)
+    own = wrapper(tmp_path, "export CUDA_VISIBLE_DEVICES=0")
+    small = {
+        "cmd": f"{own} --port ${{PORT}} --name small {gib(10)}",
+        "vram": "10GiB",
+        "env": ["CUDA_VISIBLE_DEVICES=1"],
+    }
+    serve(machine, {"small": small, "big": service.model(gib(20, stop_seconds=0.01), vram="20GiB")})
+    service.echo("small")
+    service.wait_until(lambda: claim(service, "small") == 10)
+    service.echo("big")
+    service.echo("small")
+    assert service.journal("out-of-memory") == []
+    assert starts(service, "small", "big") == [2, 1]
+
+
 def test_what_cannot_fit_is_refused_with_the_sums(serve, service, card):
     """At once, and nobody is sent away for it; when the other program is gone it can run."""
     machine = card(24)

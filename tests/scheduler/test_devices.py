@@ -66,6 +66,15 @@ def test_a_declared_division_is_kept(play_fit):
     assert started_on(p, "a") == ("GPU-0", "GPU-1")
 
 
+def test_where_it_was_seen_counts_more_than_a_number(play_fit):
+    """CUDA may count in another order than the driver: what a command calls 1 was seen to be 0."""
+    learned = Need(NeedSource.LEARNED, device_bytes=10 * GIB, by_device={"GPU-0": 10 * GIB})
+    p = play_fit({"a": learned, "b": 20}, gpus=[24, 12], models={"a": {"devices": ("1",)}, "b": {"devices": ("0",)}})
+    p.runs("b").arrives(1, "a").expect("stop b")
+    p.exits("b").expect("start a")
+    assert p.claims("a") == {"GPU-0": 10}
+
+
 def test_a_learned_division_counts_only_for_the_same_devices(play_fit):
     """On others it is the sum that was learned."""
     learned = Need(NeedSource.LEARNED, device_bytes=10 * GIB, by_device={"GPU-0": 10 * GIB})

@@ -157,6 +157,40 @@ def test_configured(load):
     assert load(text).models["b"].devices is None
 
 
+FIT = "routing: {router: {use: fit}}\n"
+LIKE_NVML = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        (FIT + "models: {a: {cmd: 'srv ${PORT}', env: [CUDA_VISIBLE_DEVICES=1]}}", LIKE_NVML),
+        (FIT + "models: {a: {cmd: 'llama-server -dev CUDA1 --port ${PORT}'}}", LIKE_NVML),
+        ("models: {a: {cmd: 'llama-server -dev CUDA1 --port ${PORT}'}}", LIKE_NVML),
+        ("groups: {g: {members: [a]}}\nmodels: {a: {cmd: 'llama-server -dev CUDA1 --port ${PORT}'}}", {}),
+        (FIT + "models: {a: {cmd: 'srv ${PORT}', env: [CUDA_VISIBLE_DEVICES=GPU-1]}}", {}),
+        (FIT + "models: {a: {cmd: 'srv ${PORT}'}}", {}),
+        (
+            FIT
+            + "models: {a: {cmd: 'llama-server -dev CUDA1 --port ${PORT}', env: [CUDA_DEVICE_ORDER=FASTEST_FIRST]}}",
+            {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"},
+        ),
+    ],
+)
+def test_numbers_count_as_the_driver_does(load, text, variables):
+    """Where memory decides, a number is the device that is measured under it; CUDA's own order is another."""
+    env = dict(load(text).models["a"].env)
+    assert {name: value for name, value in env.items() if name == "CUDA_DEVICE_ORDER"} == variables
+
+
+def test_an_order_of_the_service_is_kept(load):
+    """What the environment says of the order is left alone."""
+    config = load(
+        FIT + "models: {a: {cmd: 'llama-server -dev CUDA1 --port ${PORT}'}}", env={"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
+    )
+    assert config.models["a"].env == ()
+
+
 @given(st.lists(st.text("-devcuda=0123456789,CUDAmgts/ \"'.:nogpu", max_size=14), max_size=8), st.text(max_size=12))
 def test_any_command_is_read(argv, visible):
     """No command is a reason to fail, and what is found has the form of devices."""

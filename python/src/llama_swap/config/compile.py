@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llama_swap.config.argv import drop_comments, fill_env, split_command
-from llama_swap.config.devices import devices_of
+from llama_swap.config.devices import AS_THE_DRIVER, ORDER, counts_devices, devices_of
 from llama_swap.config.expand import fill_port
 from llama_swap.config.redact import redact_argv
 from llama_swap.config.rules import compile_pattern
@@ -58,7 +58,7 @@ class Blueprints:
         section = _section(self.nodes[model_id], port)
         filters = request_filters(section.filters)
         own_argv, own_text = _command(section.cmd, self.env)
-        own_env = tuple((name, value) for name, _, value in (entry.partition("=") for entry in section.env))
+        devices, own_env = self._surroundings(section)
         return Model(
             id=model_id,
             argv=own_argv,
@@ -96,8 +96,20 @@ class Blueprints:
             ram_bytes=section.ram,
             pin=section.pin,
             evict_cost=section.evict_cost,
-            devices=devices_of(own_argv, {**self.env, **dict(own_env)}),
+            devices=devices,
         )
+
+    def _surroundings(self, section: ModelSection) -> tuple[tuple[str, ...] | None, tuple[tuple[str, str], ...]]:
+        """The devices that the command names, and the variables it gets besides ours.
+
+        Where memory decides, a number has to mean the device that is measured under it.
+        """
+        own_env = tuple((name, value) for name, _, value in (entry.partition("=") for entry in section.env))
+        env = {**self.env, **dict(own_env)}
+        devices = devices_of(_command(section.cmd, self.env)[0], env)
+        if counts_devices(devices) and ORDER not in env and _fit(self.file) is not None:
+            own_env = (*own_env, (ORDER, AS_THE_DRIVER))
+        return devices, own_env
 
     def _fingerprint(self, model_id: str) -> str:
         """Hash of what starts and reaches the process; a new port alone must not restart a model that runs."""
@@ -105,7 +117,7 @@ class Blueprints:
         started = [
             _command(section.cmd, self.env)[0],
             _command(section.cmd_stop, self.env)[0],
-            section.env,
+            self._surroundings(section)[1],
             section.proxy,
             _endpoint(section.check_endpoint),
             self.file.start_port if model_id in self.port_users else None,

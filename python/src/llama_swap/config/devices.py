@@ -15,6 +15,9 @@ EVERY_DEVICE = ("*",)
 """It may use any device, and we cannot choose for it."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+ORDER = "CUDA_DEVICE_ORDER"
+AS_THE_DRIVER = "PCI_BUS_ID"
+"""The order in which NVML and nvidia-smi count devices; CUDA's own begins with the fastest."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ash"})
 _CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
@@ -56,6 +59,11 @@ def devices_of(argv: Sequence[str], env: Mapping[str, str]) -> Devices | None:
     if visible == ():
         return ()
     return _of_flags(words, env, visible)
+
+
+def counts_devices(devices: Devices | None) -> bool:
+    """Whether any device is named by its number, so that it matters where counting begins."""
+    return any(device.isdecimal() for device in devices or ())
 
 
 def _words(argv: Sequence[str]) -> Iterator[str]:

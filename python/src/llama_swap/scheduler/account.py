@@ -5,7 +5,7 @@ from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.memory import HOST, Need, NeedSource
 from llama_swap.scheduler.placing import occupants_of, pinned_in_the_way, view_of
 from llama_swap.scheduler.policy.fit import View, most_room
-from llama_swap.scheduler.policy.rooms import Room, Wish, named_devices
+from llama_swap.scheduler.policy.rooms import Room, Wish, used_devices
 from llama_swap.scheduler.policy.seating import Placement
 from llama_swap.scheduler.state import Dismissal, State
 from llama_swap.scheduler.yields import yield_touching
@@ -76,7 +76,7 @@ def need_in_words(need: Need) -> str:
 
 def _concerns(view: View, wish: Wish, pool: str) -> bool:
     need = wish.need
-    named = named_devices(wish.devices, view.rooms.values())
+    named = used_devices(wish, view.rooms)
     uses_device = need.source is NeedSource.UNKNOWN or bool(need.device_bytes or need.by_device)
     if pool != HOST:
         return uses_device and (named is None or pool in named)

@@ -99,11 +99,22 @@ def named_devices(names: Sequence[str] | None, rooms: Collection[Room]) -> tuple
     return tuple(room.pool for room in devices if "*" in names or any(room.is_named(name) for name in names))
 
 
+def used_devices(wish: Wish, rooms: Mapping[str, Room]) -> tuple[str, ...] | None:
+    """The devices that a model can use, as in :func:`named_devices`.
+
+    Numbers that a command counts in another order than the driver mean other devices than it seems: where it was seen
+    counts more.
+    """
+    named = named_devices(wish.devices, rooms.values())
+    seen = _division(wish.need, rooms) if wish.need.source is NeedSource.LEARNED else {}
+    return named if not named or set(seen) <= set(named) else tuple(seen)
+
+
 def sites(wish: Wish, rooms: Mapping[str, Room]) -> Iterator[list[Site]]:
     """All ways to put a model into these pools, those on fewer devices first: a list for each number of devices."""
     need = wish.need
     devices = tuple(pool for pool in rooms if pool != HOST)
-    named = named_devices(wish.devices, rooms.values())
+    named = used_devices(wish, rooms)
     chosen = _division(need, rooms)
     if need.source is NeedSource.UNKNOWN:
         yield _all_of(devices if named is None else named, need, rooms)
