@@ -27,7 +27,7 @@ from llama_swap.scheduler.events import (
     YieldEnded,
     YieldRequested,
 )
-from llama_swap.scheduler.memory import NeedSource
+from llama_swap.scheduler.memory import HOST, NeedSource
 from llama_swap.scheduler.placing import placements_of
 from llama_swap.scheduler.policy.seating import Step
 from llama_swap.scheduler.spec import FitSpec, SchedulerSpec, WhileYielded, YieldSpec
@@ -135,10 +135,13 @@ class MemoryWorld(World):
         is_known = wanted.source is not NeedSource.UNKNOWN and self.is_honest and not self.machine.problem
         enough = self.machine.starts(command, wanted, named)
         assert enough or not is_known, f"{command.model} runs out of memory"
-        for view in state.instances.values():
-            if view.instance_id == command.instance_id and self.is_honest:
-                for pool, size in view.claims.reserved.items():
-                    assert size <= state.memory.pools[pool].total_bytes, "more was promised than there is"
+        newcomer = state.instances[command.model]
+        for pool, size in newcomer.claims.reserved.items():
+            assert size <= state.memory.pools[pool].total_bytes, "more was promised than there is"
+        for other in state.instances.values():
+            beside = {pool for pool in newcomer.claims.reserved if other.claims.of(pool)} - {HOST}
+            if other is not newcomer and beside and (newcomer.is_alone or (other.is_alone and not other.is_looked_at)):
+                assert self.is_pinned(other.model if newcomer.is_alone else command.model), "it was to run alone"
 
     # --- the driver -------------------------------------------------------------------------
 

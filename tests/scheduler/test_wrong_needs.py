@@ -18,6 +18,31 @@ def test_an_unknown_need_runs_alone(play_fit):
     p.at(1).arrives(2, "c").ready("x").expect("grant 1", "start c")
 
 
+def test_an_unknown_need_does_not_start_beside_who_starts_in_the_same_step(play_fit):
+    """The one that came first goes first."""
+    p = play_fit({"a": 10, "u": None})
+    p.answers = False
+    p.at(9).arrives(1, "a").expect("assess a").arrives(2, "u").expect("assess u").assessed("a", 10).expect("measure")
+    p.assessed("u", None).measures().expect("start a")
+
+
+def test_an_unknown_need_does_not_start_beside_who_is_claimed_by_another(play_fit):
+    """Nor takes what that claim counts on."""
+    p = play_fit({"a": 10, "b": 20, "u": None}, limits={"max_wait_seconds": 10.0}).runs("a")
+    p.arrives(1, "a").expect("grant 1").arrives(2, "b").at(10).ticks().at(11).arrives(3, "u")
+    assert p.snapshot().queue[1].blocked_by.startswith("b comes first")
+    p.goes(1).expect("stop a").exits("a").expect("start b")
+
+
+def test_what_becomes_free_beside_an_unknown_need_is_its_own(play_fit):
+    """Until it was measured."""
+    p = play_fit({"u": None, "p": 10, "b": 8}, models={"p": {"pin": True}}).runs("p")
+    p.machine.takes["u"] = 6
+    p.arrives(1, "u").expect("start u").unloads("p").expect("stop p").exits("p").arrives(2, "b")
+    assert p.snapshot().queue[1].blocked_by == "u is loading"
+    p.ready("u").expect("grant 1", "start b")
+
+
 def test_an_unknown_need_waits_for_those_in_use(play_fit):
     """It is nobody's reason to be cut."""
     p = play_fit({"a": 6, "x": None}).runs("a").arrives(1, "a").expect("grant 1").arrives(2, "x")
@@ -70,8 +95,8 @@ def test_the_raised_need_is_no_reason_to_refuse(play_fit):
 def test_a_need_that_ran_out_of_memory_once_is_no_reason_to_refuse(play_fit):
     """What that added may have had another cause; it counts where there is so much."""
     learned = Need(NeedSource.LEARNED, device_bytes=30 * GIB, added_bytes=10 * GIB)
-    p = play_fit({"a": 2, "b": learned}).runs("a").arrives(1, "b").expect("start b")
-    assert p.claims("b") == {"GPU-0": 20}
+    p = play_fit({"a": 2, "b": learned}).runs("a").arrives(1, "b").expect("stop a").exits("a").expect("start b")
+    assert p.claims("b") == {"GPU-0": 24}
 
 
 def test_an_unknown_need_may_have_a_known_part(play_fit):

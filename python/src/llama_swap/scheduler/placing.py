@@ -201,9 +201,24 @@ def _is_uuid(device: str) -> bool:
 
 def view_of(state: State, now: float) -> View:
     """The state as a decision by memory sees it."""
+    rooms = rooms_of(state)
     tenants = {model: _tenant(state, instance, now) for model, instance in state.instances.items()}
+    for model, instance in state.instances.items():
+        if instance.is_alone and not instance.is_looked_at and not instance.is_leaving:
+            _leave_all_to(model, instance, rooms, tenants)
     wishes = {model: wish for model in state.spec.models if (wish := _wish(state, model)) is not None}
-    return View(rooms_of(state), tenants, wishes)
+    return View(rooms, tenants, wishes)
+
+
+def _leave_all_to(model: str, instance: Instance, rooms: dict[str, Room], tenants: dict[str, Tenant]) -> None:
+    """Until it is seen what a model takes whose need is not known, also what became free since its start is its own."""
+    claims = dict(tenants[model].claims)
+    for pool in instance.claims.reserved.keys() & rooms.keys():
+        surplus = max(0, rooms[pool].available_bytes)
+        if pool != HOST or set(rooms) == {HOST}:
+            claims[pool] = claims.get(pool, 0) + surplus
+            rooms[pool] = replace(rooms[pool], available_bytes=rooms[pool].available_bytes - surplus)
+    tenants[model] = replace(tenants[model], claims=claims)
 
 
 def rooms_of(state: State) -> dict[str, Room]:

@@ -87,6 +87,7 @@ class Table:
         claimants: earlier candidates that start, evict or drain.
         taken: the models that leave for them.
         pinned: what those were given that start in this very step and stay.
+        spoken_for: the pools that earlier candidates start in, or that their victims leave.
     """
 
     view: View
@@ -97,6 +98,7 @@ class Table:
     claimants: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     pinned: list[Bytes] = field(default_factory=list)
+    spoken_for: set[str] = field(default_factory=set)
 
 
 def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occupant], view: View) -> list[Placement]:
@@ -141,7 +143,7 @@ def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     most = _room(table, table.most, [model for model in own if table.view.tenants[model].is_pinned])
     if not any(site.fits(most) for site in _usable(table.view, wish)):
         if wish.need.least is not wish.need:  # so much is not to be had, but less may do
-            return _judge(table, candidate, replace(wish, need=wish.need.least))
+            return _judge(table, candidate, replace(wish, need=wish.need.least, is_alone=True))
         return _refuse(table, candidate, wish)
     later = _room(table, table.later, own)
     plan = min(_plans(table, candidate, wish, later), key=lambda plan: plan.order, default=None)
@@ -180,6 +182,8 @@ def _plans(table: Table, candidate: Candidate, wish: Wish, later: Bytes) -> Iter
 
 def _plan(table: Table, candidate: Candidate, wish: Wish, site: Site, later: Bytes) -> Plan | None:
     costs = dict(_costs(table, candidate, site))
+    if wish.is_alone and not table.spoken_for.isdisjoint(site.devices or site.pools):
+        return None
     victims = _victims(table, wish, site, later, costs)
     if victims is None:
         return None
@@ -266,6 +270,7 @@ def _start(table: Table, candidate: Candidate, plan: Plan, *, is_pinned: bool) -
     _take(table.later, taken)
     table.seated[candidate.model] = Occupant(candidate.model, Use.LOADING)
     table.claimants.append(candidate.model)
+    table.spoken_for.update(taken)
     return Placement(candidate, Step.START, devices=plan.site.devices, taken=taken, is_alone=plan.is_alone)
 
 
@@ -274,6 +279,7 @@ def _claim(table: Table, candidate: Candidate, plan: Plan, later: Bytes) -> None
     _take(room, plan.site.taken(room))
     table.later = room
     table.taken |= set(plan.victims)
+    table.spoken_for.update(plan.site.pools, *(table.view.tenants[victim].claims for victim in plan.victims))
     table.claimants.append(candidate.model)
 
 
