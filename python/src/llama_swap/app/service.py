@@ -201,9 +201,9 @@ class Service:
 def _settle() -> None:
     """Let the garbage collector leave alone what the start has made, a quarter of a million objects that stay.
 
-    Going through them again and again took 10 % of the time under load, and 30 ms at once in which no stream went on. What
-    requests make they also let go of without the collector, so it need not look after every 700 new objects: another
-    12 % of the time, and no byte more memory.
+    Going through them again and again took 10 % of the time under load, and 30 ms at once in which no stream went on.
+    What requests make they also let go of without the collector, so it need not look after every 700 new objects:
+    another 12 % of the time, and no byte more memory.
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
