@@ -176,7 +176,25 @@ def test_a_server_that_wants_more_than_there_is_takes_what_it_gets(invocation):
     assert need.source is NeedSource.UNKNOWN
     assert need.parts == (("it wants more than there is and makes itself smaller to fit", 0),)
     seen = Need(NeedSource.LEARNED, 7 * GIB)
-    assert adaptable(invocation(), WANTED, seen, 8 * GIB) == seen
+    need = adaptable(invocation(), WANTED, seen, 8 * GIB)
+    assert replace(need, added_bytes=0) == seen
+    assert need.least.device_bytes == 7 * GIB // 2, "and again takes what it gets"
+
+
+def test_a_server_that_adapts_can_do_with_less(invocation):
+    """What it wants is no reason to refuse it: it shortens its context."""
+    parts = (("weights", 6 * GIB), ("KV cache (8192 cells, f16)", 3 * GIB), ("scratch", GIB), ("program", 5))
+    wanted = Need(NeedSource.ESTIMATED, 10 * GIB, 5, parts=parts)
+    need = adaptable(invocation(), wanted, None, 24 * GIB)
+    assert (need.device_bytes, need.least.device_bytes, need.least.host_bytes) == (11 * GIB, 7 * GIB, 5)
+    seen = Need(NeedSource.LEARNED, 9 * GIB + GIB // 2)
+    need = adaptable(invocation(), wanted, seen, 24 * GIB)
+    assert (need.device_bytes, need.least.device_bytes) == (10 * GIB + GIB // 2, 7 * GIB)
+    need = with_floor(need, Learned(floor_bytes=13 * GIB))
+    assert (need.device_bytes, need.least.device_bytes) == (13 * GIB, 7 * GIB)
+    asked = replace(wanted, source=NeedSource.ASKED, parts=(("weights", 6 * GIB), ("context", 4 * GIB)))
+    assert adaptable(invocation(), asked, None, 24 * GIB).least.device_bytes == 6 * GIB
+    assert adaptable(invocation(), wanted, Need(NeedSource.LEARNED, 6 * GIB), 8 * GIB).least.device_bytes == 3 * GIB
 
 
 @pytest.mark.parametrize(("most", "source"), [(11.4, NeedSource.UNKNOWN), (11.7, NeedSource.ESTIMATED)])
@@ -195,7 +213,8 @@ def test_what_is_not_known_may_have_been_seen(invocation):
     """Learned figures are better than none."""
     unknown = Need(NeedSource.UNKNOWN)
     assert adaptable(invocation(), unknown, None, 8 * GIB) == unknown
-    assert adaptable(invocation(), unknown, WANTED, 8 * GIB) == WANTED
+    seen = adaptable(invocation(), unknown, WANTED, 8 * GIB)
+    assert (replace(seen, added_bytes=0), seen.least.device_bytes) == (WANTED, 5 * GIB)
 
 
 def test_a_floor_lifts_a_need():

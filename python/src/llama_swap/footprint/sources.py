@@ -13,7 +13,8 @@ SAME_SHARE = 0.9
 """A run that took this share of what it was thought to want was not made smaller by ``--fit``."""
 MOST_SHARE = 0.95
 """Of the memory of all devices; the rest is what drivers keep and what shall stay free."""
-
+_CONTEXTS = ("KV cache", "context")
+"""How the parts begin that hold a model's context, in estimates and in llama.cpp's answers."""
 _BETTER_ON_THE_HOST = (NeedSource.LEARNED, NeedSource.DECLARED)
 
 
@@ -121,22 +122,35 @@ def adaptable(invocation: Invocation, wanted: Need, seen: Need | None, most_byte
     It shall get what it wants, not what it had to make do with once; and it wants some more to stay free.
     """
     if wanted.source is NeedSource.UNKNOWN:
-        return seen or wanted
+        return wanted if seen is None else _down_to(seen.device_bytes // 2, seen)
     margin = invocation.options.fit_target_mib * MIB
     if most_bytes is not None and wanted.device_bytes + margin > MOST_SHARE * most_bytes and wanted.device_bytes:
         text = "it wants more than there is and makes itself smaller to fit"
-        return seen or Need(NeedSource.UNKNOWN, parts=((text, 0),))
+        if seen is None:
+            return Need(NeedSource.UNKNOWN, parts=((text, 0),))
+        return _down_to(min(_without_context(wanted), seen.device_bytes // 2), seen)
+    least = _without_context(wanted)
     if seen is not None and seen.device_bytes >= SAME_SHARE * wanted.device_bytes:
         wanted = seen
     if not wanted.device_bytes:
         return wanted
-    return replace(
+    more = replace(
         wanted,
         device_bytes=wanted.device_bytes + margin,
         by_device=_each_raised(wanted.by_device, margin),
         per_device_bytes=wanted.per_device_bytes + margin,
         parts=(*wanted.parts, ("left free by --fit", margin)),
     )
+    return _down_to(least, more)
+
+
+def _without_context(need: Need) -> int:
+    """What is left on devices when the context is as short as can be, which is the first thing that ``--fit`` does."""
+    return need.device_bytes - sum(size for what, size in _of_devices(need) if what.startswith(_CONTEXTS))
+
+
+def _down_to(least: int, need: Need) -> Need:
+    return replace(need, added_bytes=max(0, need.device_bytes - least))
 
 
 def _each_raised(by_device: Mapping[str, int], more: int) -> Mapping[str, int]:
@@ -156,6 +170,6 @@ def with_floor(need: Need, learned: Learned) -> Need:
         host_bytes=need.host_bytes + host,
         by_device={name: size + device * size // share for name, size in need.by_device.items()},
         parts=(*need.parts, ("more, because memory ran out once", device + host)),
-        added_bytes=device,
+        added_bytes=need.added_bytes + device,
         added_host_bytes=host,
     )
