@@ -1,5 +1,7 @@
 """Where memory is not what was thought: floors that are too high, what is not seen, what is declared for the host."""
 
+import os
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,6 +66,28 @@ def test_a_container_that_cannot_be_seen_into_keeps_what_was_declared(serve, ser
     assert starts(service, "a", "b") == [1, 1]
 
 
+def test_a_server_that_makes_itself_smaller_is_not_refused(serve, service, card, tmp_path):
+    """Alone it took all there was; with a little less it shortens its context, and that is its own affair."""
+    program, model = tmp_path / "llama-server", tmp_path / "m.gguf"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {FAKE} "$@"\n')
+    program.chmod(0o755)
+    _write_llama(model)
+    machine = card(24)
+    serve(machine, {"a": {"cmd": f"{program} -m {model} --port ${{PORT}} --name a {gib(22.8)}"}})
+    assert service.chat("a").status_code == 200
+    service.wait_until(lambda: claim(service, "a") == 22)
+    service.http.post("/api/models/unload")
+    service.wait_until(lambda: not service.states())
+    need = service.http.get("/api/explain/a").json()["memory"]["need"]
+    assert (need["source"], need["device_bytes"]) == ("learned", int(22.8 * GIB))
+    desktop = machine.foreign(gpu0=1.5)
+    answer = service.chat("a")
+    assert answer.json()["error"]["code"] == "out_of_memory", "it was tried; only that the fake does not shrink"
+    assert starts(service, "a") > [1]
+    desktop.kill()
+    desktop.wait()
+
+
 def test_memory_of_the_machine_may_be_declared_alone(serve, service):
     """Where there is no device it is all that a model needs."""
     serve(None, {"small": service.model(ram="1GiB"), "huge": service.model(ram="900TiB")})
@@ -75,3 +99,19 @@ def _is_counted(service):
     """Whether a reading shows the card in use, and by nobody else."""
     (card,) = [row for name, row in pools(service).items() if name != "host"]
     return card["free_bytes"] < 7 * GIB and card["foreign_bytes"] == 0
+
+
+def _write_llama(path):
+    """Llama 3.1 8B as far as its header goes: 8 GiB of weights in one tensor, and a cache of 16 GiB in full."""
+    shape = {"block_count": 32, "context_length": 131072, "embedding_length": 4096, "feed_forward_length": 14336}
+    heads = {"attention.head_count": 32, "attention.head_count_kv": 8, "vocab_size": 128256}
+    keys = [_text("general.architecture") + struct.pack("<I", 8) + _text("llama")]
+    keys += [_text(f"llama.{key}") + struct.pack("<II", 4, value) for key, value in (shape | heads).items()]
+    tensor = _text("blk.0.ffn_up.weight") + struct.pack("<IQQIQ", 2, 4096, 1 << 20, 1, 0)
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, len(keys)) + b"".join(keys) + tensor
+    path.write_bytes(header)
+    os.truncate(path, -(-len(header) // 32) * 32 + (8 << 30))
+
+
+def _text(value):
+    return struct.pack("<Q", len(value)) + value.encode()
