@@ -24,6 +24,7 @@ async def client(supervisor):
         ("/org/m", None, "org/m"),
         ("/big", {}, "org/m"),
         ("", {"model": "m"}, "m"),
+        ("/org/m", {"model": "big"}, "org/m"),
         ("", {"model": "big", "keep_alive": None}, "org/m"),
     ],
 )
@@ -65,6 +66,7 @@ async def test_load_is_capped_and_told(make_supervisor):
     ("path", "body", "words"),
     [
         ("", {}, "no model is named"),
+        ("/m", {"model": "big"}, 'the path names model "m" and the body "big"'),
         ("", {"model": "mm"}, 'did you mean "m"'),
         ("/m", {"keep_alive": "soon"}, 'keep_alive: "soon" is not a time'),
         ("/m", {"ttl": True}, "ttl: true"),

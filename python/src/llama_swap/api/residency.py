@@ -12,6 +12,7 @@ from llama_swap.api.orders import read_order
 from llama_swap.api.site import site_of
 from llama_swap.api.terms import KEEP_ALIVE, TTL, capped, keep_alive_seconds
 from llama_swap.api.visit import visit_of
+from llama_swap.config import Config, Model
 from llama_swap.errors import Reason, RequestError
 
 _UNSAID = msgspec.Raw(b"null")
@@ -34,10 +35,7 @@ class LoadOrder(msgspec.Struct, forbid_unknown_fields=True):
 async def load(request: web.Request) -> web.Response:
     """``POST /api/models/load/{model}``, or the model in the body: answer when it is ready."""
     site, order = site_of(request), await read_order(request, LoadOrder)
-    name = request.match_info.get("model") or order.model
-    if not name:
-        raise RequestError(Reason.MODEL_MISSING, 'no model is named: put it into the path or as "model" into the body')
-    model = model_called(site.config, name)
+    model = _named(site.config, request.match_info.get("model"), order.model)
     terms = visit_of(request).terms
     seconds = keep_alive_seconds(KEEP_ALIVE, bytes(order.keep_alive))
     if seconds is None:
@@ -48,6 +46,16 @@ async def load(request: web.Request) -> web.Response:
         answer["keep_alive_seconds"] = seconds_as_json(terms.keep_alive_seconds)
     await site.supervisor.load(model.id, terms=terms)
     return web.json_response(answer)
+
+
+def _named(config: Config, in_path: str | None, in_body: str | None) -> Model:
+    """The model that is meant; raises RequestError for none, and for two different ones."""
+    models = [model_called(config, name) for name in (in_path, in_body) if name]
+    if not models:
+        raise RequestError(Reason.MODEL_MISSING, 'no model is named: put it into the path or as "model" into the body')
+    if any(model.id != models[0].id for model in models):
+        raise RequestError(Reason.INVALID_REQUEST, f'the path names model "{in_path}" and the body "{in_body}"')
+    return models[0]
 
 
 async def pin(request: web.Request) -> web.Response:
