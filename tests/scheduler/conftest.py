@@ -27,6 +27,7 @@ from llama_swap.scheduler.commands import (
     RejectRequest,
     StartProcess,
     StopProcess,
+    StopReadingAhead,
 )
 from llama_swap.scheduler.events import (
     NO_TERMS,
@@ -48,7 +49,14 @@ from llama_swap.scheduler.events import (
 from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.spec import FitSpec, GroupSpec, Limits, MatrixSpec, ModelSpec, SchedulerSpec, YieldSpec
 
-VERBS = {StartProcess: "start", StopProcess: "stop", KillProcess: "kill", AssessNeed: "assess", ReadAhead: "read"}
+VERBS = {
+    StartProcess: "start",
+    StopProcess: "stop",
+    KillProcess: "kill",
+    AssessNeed: "assess",
+    ReadAhead: "read",
+    StopReadingAhead: "unread",
+}
 
 
 def make_spec(models, groups=(), *, limits=None, matrix=None, rules=None, **common):

@@ -8,7 +8,7 @@ import pytest
 from llama_swap.config import PortBook, load_config
 from llama_swap.gpu import Device, ProcessUse
 from llama_swap.process import LaunchSpec
-from llama_swap.scheduler.commands import AssessNeed, MeasureMemory, ReadAhead
+from llama_swap.scheduler.commands import AssessNeed, MeasureMemory, ReadAhead, StopReadingAhead
 from llama_swap.scheduler.events import MemoryMeasured, NeedAssessed
 from llama_swap.scheduler.memory import HOST, UNKNOWN_NEED, Need, NeedSource
 from llama_swap.supervisor.errands import Errands
@@ -199,6 +199,22 @@ async def test_reading_ahead_ends_when_the_model_is_ready(desk, memory):
     await desk.settles()
     ((identity, figures),) = memory.recorded
     assert (identity, figures.load_seconds, figures.read_ahead) == ("a", 5.0, True)
+
+
+async def test_reading_ahead_for_nobody_ends(desk, memory):
+    """Also where the files are not known yet; another model's reading goes on."""
+    memory.files["a"] = (Path("/models/a.gguf"),)
+    desk.errands.perform(ReadAhead("a", ""), desk.config.models)
+    desk.errands.perform(StopReadingAhead("a", ""), desk.config.models)
+    await desk.settles()
+    assert memory.read_files == []
+    desk.errands.perform(ReadAhead("a", ""), desk.config.models)
+    await desk.settles()
+    before = memory.cancels
+    desk.errands.perform(StopReadingAhead("b", ""), desk.config.models)
+    assert memory.cancels == before
+    desk.errands.perform(StopReadingAhead("a", ""), desk.config.models)
+    assert memory.cancels == before + 1
 
 
 async def test_what_was_learned_is_kept(desk, memory):

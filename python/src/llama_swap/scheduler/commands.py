@@ -122,10 +122,18 @@ class ReadAhead:
     because: str
 
 
+@dataclass(frozen=True, slots=True)
+class StopReadingAhead:
+    """Nobody waits for the model any more whose file is read ahead; nothing answers this."""
+
+    model: str
+    because: str
+
+
 Decision = StartProcess | StopProcess | KillProcess | GrantLease | RejectRequest
 """What changes who runs and who is served."""
 
-Errand = MeasureMemory | AssessNeed | ReadAhead
+Errand = MeasureMemory | AssessNeed | ReadAhead | StopReadingAhead
 """What the scheduler needs to know, or wants prepared, before it decides."""
 
 Command = Decision | Errand

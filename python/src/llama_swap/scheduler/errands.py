@@ -6,7 +6,14 @@ pace: memory that is on its way back, models that load, other programs that may 
 
 from collections.abc import Iterator, Sequence
 
-from llama_swap.scheduler.commands import AssessNeed, Command, MeasureMemory, ReadAhead, StartProcess
+from llama_swap.scheduler.commands import (
+    AssessNeed,
+    Command,
+    MeasureMemory,
+    ReadAhead,
+    StartProcess,
+    StopReadingAhead,
+)
 from llama_swap.scheduler.instance import Instance, Phase
 from llama_swap.scheduler.placing import FIRST_READING_SECONDS, lacks_need
 from llama_swap.scheduler.policy.seating import Placement, Step
@@ -25,7 +32,7 @@ def run_errands(state: State, placements: Sequence[Placement], commands: list[Co
     """Send for what is missing; each thing once until its answer is there."""
     if state.spec.fit is not None:
         _assess(state, placements, commands)
-        _read_ahead(state, placements, commands)
+    _read_ahead(state, placements, commands)
     state.memory.is_settling = any(placement.is_settling for placement in placements)
     because = _reason_to_measure(state, placements, commands, now)
     if because and state.memory.asked_at is None and state.closing_since is None:
@@ -45,13 +52,22 @@ def _assess(state: State, placements: Sequence[Placement], commands: list[Comman
 
 
 def _read_ahead(state: State, placements: Sequence[Placement], commands: list[Command]) -> None:
-    assert state.spec.fit is not None  # noqa: S101 - checked by the only caller
+    """Read files for those whose victims leave; once, and no longer than somebody wants the model."""
+    fit = state.spec.fit
     claims = {p.model: p for p in placements if p.step in (Step.EVICT, Step.DRAIN)}
-    for model, placement in claims.items() if state.spec.fit.read_ahead else ():
-        if model not in state.read_ahead:
+    wanted = {p.model for p in placements if p.step not in (Step.START, Step.REFUSE)}
+    commands += [
+        StopReadingAhead(model, f"nobody waits for {model} any more")
+        for model in sorted(state.read_ahead - wanted)
+        if model not in state.instances or state.instances[model].is_leaving  # else it reads its file itself now
+    ]
+    started = state.read_ahead & wanted
+    for model, placement in claims.items() if fit is not None and fit.read_ahead else ():
+        if model not in started:
             leaving = ", ".join(name for name in placement.in_the_way if name != model) or model
             commands.append(ReadAhead(model, f"{model} starts once {leaving} has left"))
-    state.read_ahead = frozenset(claims)
+            started |= {model}
+    state.read_ahead = started
 
 
 def _reason_to_measure(state: State, placements: Sequence[Placement], commands: list[Command], now: float) -> str:

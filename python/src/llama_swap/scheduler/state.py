@@ -146,7 +146,7 @@ class State:
         pins: what was said at run time about pinning, in place of the configuration.
         yields: by holder.
         returning: pinned models that a yield has stopped; they start again by themselves.
-        read_ahead: models whose file was read ahead for the claim they have now.
+        read_ahead: waiting models whose file is read ahead, or was.
         uses: how much each model was used lately.
         loads: how long each model took to load, seconds.
         shares: how long each caller was served lately; only kept where shares are to be fair.

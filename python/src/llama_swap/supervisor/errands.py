@@ -49,6 +49,7 @@ class Errands:
         self._latest = events.MemoryMeasured(float("-inf"), ())
         self._has_devices = False
         self._read_ahead_for: str | None = None
+        self._wanted_ahead: set[str] = set()
         self._is_saving = False
         self._has_unsaved = False
         self._tasks: asyncio.TaskGroup | None = None
@@ -72,7 +73,10 @@ class Errands:
             case commands.AssessNeed():
                 self._set_out(self._assess(errand, models.get(errand.model)), f"assess {errand.model}")
             case commands.ReadAhead() if errand.model in models:
+                self._wanted_ahead.add(errand.model)
                 self._set_out(self._bring_in(models[errand.model]), f"read ahead {errand.model}")
+            case commands.StopReadingAhead():
+                self._stop_reading(errand.model)
 
     def measure(self) -> None:
         """Find out what is free and who has what; ends in MemoryMeasured."""
@@ -104,7 +108,7 @@ class Errands:
         """An instance is ready: its file is read, and its figures can be taken."""
         if self._learning is None:
             return
-        self._stop_reading(instance)
+        self._stop_reading(instance.model.id)
         self._learning.is_ready(instance.instance_id, instance.ready_at or time.monotonic())
         if not self._has_devices:  # where there are any, the scheduler asks by itself
             self.measure()
@@ -113,14 +117,15 @@ class Errands:
         """An instance is gone."""
         if self._learning is None:
             return
-        self._stop_reading(instance)
+        self._stop_reading(instance.model.id)
         self._learning.ended(instance.instance_id, out_of_memory=out_of_memory)
         self._save()
         if out_of_memory:
             self._observer.ran_out_of_memory(instance.model.id, loading=instance.ready_at is None)
 
-    def _stop_reading(self, instance: Instance) -> None:
-        if self._senses is not None and self._read_ahead_for == instance.model.id:
+    def _stop_reading(self, model_id: str) -> None:
+        self._wanted_ahead.discard(model_id)
+        if self._senses is not None and self._read_ahead_for == model_id:
             self._read_ahead_for = None
             self._senses.ahead.cancel()
 
@@ -160,7 +165,7 @@ class Errands:
 
     async def _bring_in(self, model: Model) -> None:
         examined = await self._examine(model)
-        if self._senses is None or examined is None or not examined.files:
+        if self._senses is None or examined is None or not examined.files or model.id not in self._wanted_ahead:
             return
         self._read_ahead_for = model.id
         read = await self._senses.ahead.read(examined.files)

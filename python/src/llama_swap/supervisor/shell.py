@@ -161,7 +161,7 @@ class Supervisor:
                 self._running.stop(command.instance_id)
             case commands.KillProcess():
                 self._running.kill(command.instance_id)
-            case commands.MeasureMemory() | commands.AssessNeed() | commands.ReadAhead():
+            case _:
                 self._errands.perform(command, self.config.models)
 
     # -- what the rest of the service asks for --------------------------------
