@@ -209,3 +209,9 @@ def test_explain_of_a_model_that_does_not_fit(play_fit):
     assert said.outcome is Outcome.REFUSED
     assert not said.memory.fits
     assert "b does not fit" in said.refusal.message
+
+
+def test_a_pinned_model_that_starts_past_a_waiter_ends_its_wait(play_fit):
+    """What it takes never comes back."""
+    p = play_fit({"a": 14, "c": 8, "d": 20}, models={"c": {"pin": True}}).runs("a").arrives(1, "a").expect("grant 1")
+    p.arrives(2, "d").arrives(3, "c").expect("start c", "reject 2 does_not_fit")

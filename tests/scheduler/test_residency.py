@@ -117,3 +117,10 @@ def test_priority_of_a_caller(play):
     assert [w.model for w in p.snapshot().queue] == ["c", "c", "b"]
     p.goes(4)
     assert [w.model for w in p.snapshot().queue] == ["b", "c"]
+
+
+def test_a_pinned_model_that_starts_past_a_waiter_ends_its_wait(play):
+    """It would wait for ever."""
+    sets = {"together": "a & e & c"}
+    p = play({"a": {}, "c": {"pin": True}, "d": {}, "e": {}}, matrix=sets).arrives(1, "a").expect("start a")
+    p.arrives(2, "d").arrives(3, "c").expect("start c", "reject 2 pinned")

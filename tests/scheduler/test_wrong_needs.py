@@ -1,5 +1,7 @@
 """What was thought about memory is unknown, wrong or old."""
 
+from dataclasses import replace
+
 from cards import GIB
 
 from llama_swap.scheduler import Phase, RuleKind, Standing
@@ -168,6 +170,14 @@ def test_memory_that_nobody_accounts_for_may_be_that_of_an_old_instance(play_fit
     p.machine.gpus, p.machine.foreign, p.machine.tells_who = [24], {0: 0}, False
     p.machine.takes_now("a", 16)
     p.at(10).measures().arrives(1, "b").expect("stop a").exits("a").expect("start b")
+
+
+def test_an_instance_that_was_started_under_groups_counts_with_what_it_holds(play_fit):
+    """Also before it is ready; a guess is never less than what was seen."""
+    p = play_fit({"g": 7, "f": 20})
+    p.reloads(replace(p.spec, fit=None)).arrives(1, "g").expect("start g").at(1).measures()
+    p.at(20).reloads(replace(p.spec, fit=FitSpec(headroom_bytes=0))).arrives(2, "f")
+    assert "g is loading" in p.snapshot().queue[1].blocked_by
 
 
 def test_memory_on_its_way_back_is_waited_for(play_fit):

@@ -1,6 +1,7 @@
 """Judging every model that waits for an instance: the state as the policies see it, and what they answer."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from llama_swap.scheduler.commands import RejectReason
@@ -9,7 +10,7 @@ from llama_swap.scheduler.memory import HOST, NeedSource
 from llama_swap.scheduler.policy.fit import Tenant, View, place_by_memory
 from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.rooms import Room, Wish
-from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, place
+from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, neighbours_of, place
 from llama_swap.scheduler.shares import DEFAULT_LOAD_SECONDS, USE_HALF_LIFE_SECONDS, eviction_cost
 from llama_swap.scheduler.spec import WhileYielded
 from llama_swap.scheduler.state import State, Waiter
@@ -81,7 +82,20 @@ def _yielded_of(state: State, candidates: list[Candidate]) -> dict[str, Placemen
 
 def _by_rule(state: State, candidates: list[Candidate]) -> list[Placement]:
     """What groups and matrix say, but for pinned models, which these do not know."""
-    return [_unless_pinned(state, p) for p in place(candidates, occupants_of(state), state.policy)]
+    occupants = occupants_of(state)
+    placements = place(candidates, occupants, state.policy)
+    for newcomer in [p.model for p in placements if p.step is Step.START and state.is_pinned(p.model)]:
+        occupants[newcomer] = Occupant(newcomer, Use.LOADING)
+    return [_unless_pinned(state, _beside_all(state, p, occupants)) for p in placements]
+
+
+def _beside_all(state: State, placement: Placement, occupants: Mapping[str, Occupant]) -> Placement:
+    """Who waits has in the way also the pinned ones that start after it in this very step, and then stay."""
+    if placement.step is not Step.WAIT:
+        return placement
+    victims = state.policy.victims(placement.model, neighbours_of(occupants))
+    late = tuple(model for model in victims if model not in state.instances and model not in placement.in_the_way)
+    return replace(placement, in_the_way=(*placement.in_the_way, *late))
 
 
 def _unless_pinned(state: State, placement: Placement) -> Placement:
@@ -206,7 +220,7 @@ def view_of(state: State, now: float) -> View:
     for model, instance in state.instances.items():
         if instance.is_alone and not instance.is_looked_at and not instance.is_leaving:
             _leave_all_to(model, instance, rooms, tenants)
-    wishes = {model: wish for model in state.spec.models if (wish := _wish(state, model)) is not None}
+    wishes = {model: wish for model in state.spec.models if (wish := _wish(state, model, now)) is not None}
     return View(rooms, tenants, wishes)
 
 
@@ -246,9 +260,9 @@ def _headroom(state: State, pool: str) -> int:
 
 def _tenant(state: State, instance: Instance, now: float) -> Tenant:
     is_rested = _is_rested(state, instance, now)
-    devices = state.memory.devices
-    is_known = not devices or instance.claims.is_known(devices)
-    claims = instance.claims.all() if is_known else instance.claims.all() | _guessed_claims(state)
+    claims = instance.claims.all()
+    if state.memory.devices and not instance.claims.is_known(state.memory.devices):
+        claims |= {pool: max(claims.get(pool, 0), size) for pool, size in _guessed_claims(state).items()}
     return Tenant(claims, eviction_cost_of(state, instance, now), instance.is_pinned, is_rested)
 
 
@@ -283,13 +297,14 @@ def load_seconds(state: State, model: str) -> float:
     return state.loads.get(model, DEFAULT_LOAD_SECONDS)
 
 
-def _wish(state: State, model: str) -> Wish | None:
+def _wish(state: State, model: str, now: float) -> Wish | None:
     """What a model asks for; also by an old figure, which then has to be found out again before anything is done."""
     assessed = state.needs.get(model)
     if assessed is None:
         return None
     is_alone = assessed.is_raised or assessed.need.source is NeedSource.UNKNOWN
-    return Wish(assessed.need, state.spec.models[model].devices, is_alone, state.is_pinned(model))
+    may_start = not lacks_need(state, model) and state.memory.is_fresh(now)
+    return Wish(assessed.need, state.spec.models[model].devices, is_alone, may_start and state.is_pinned(model))
 
 
 # --- what the others do -----------------------------------------------------------------------

@@ -11,10 +11,10 @@ leave their places for, and swaps that do not touch each other's memory go on si
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from llama_swap.scheduler.commands import RejectReason
-from llama_swap.scheduler.policy.rooms import Bytes, Room, Site, Wish, sites
+from llama_swap.scheduler.policy.rooms import Bytes, Room, Site, Wish, modest, sites
 from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use
 from llama_swap.scheduler.policy.victims import cheapest
 
@@ -110,14 +110,14 @@ def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occ
         view: what each of them holds and needs.
     """
     table = _lay(view, occupants)
-    placements = []
-    for candidate in candidates:
-        wish = view.wishes.get(candidate.model)
-        if wish is None:
-            placements.append(Placement(candidate, Step.WAIT))
-        else:
-            placements.append(_judge(table, candidate, wish))
-    return placements
+    placements = [_judge_known(table, candidate) for candidate in candidates]
+    # Who waits may have lost all hope to a pinned one that starts after it in this very step.
+    return [_judge_known(table, p.candidate) if table.pinned and p.step is Step.WAIT else p for p in placements]
+
+
+def _judge_known(table: Table, candidate: Candidate) -> Placement:
+    wish = table.view.wishes.get(candidate.model)
+    return Placement(candidate, Step.WAIT) if wish is None else _judge(table, candidate, wish)
 
 
 def most_room(view: View, occupants: Mapping[str, Occupant]) -> dict[str, int]:
@@ -142,9 +142,8 @@ def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     own = _own(table, candidate)
     most = _room(table, table.most, [model for model in own if table.view.tenants[model].is_pinned])
     if not any(site.fits(most) for site in _usable(table.view, wish)):
-        if wish.need.least is not wish.need:  # so much is not to be had, but less may do
-            return _judge(table, candidate, replace(wish, need=wish.need.least, is_alone=True))
-        return _refuse(table, candidate, wish)
+        less = modest(wish, table.view.rooms)
+        return _refuse(table, candidate, wish) if less is None else _judge(table, candidate, less)
     later = _room(table, table.later, own)
     plan = min(_plans(table, candidate, wish, later), key=lambda plan: plan.order, default=None)
     in_the_way = _in_the_way(table, candidate, plan) if plan is not None else ()
@@ -188,7 +187,7 @@ def _plan(table: Table, candidate: Candidate, wish: Wish, site: Site, later: Byt
     if victims is None:
         return None
     waits = bool(victims) or not site.fits(_both(table)) or (wish.is_alone and bool(_leaving(table, candidate, site)))
-    size = sum(table.view.rooms[device].total_bytes for device in site.devices)
+    size = sum(table.view.rooms[device].total_bytes for device in site.devices) * (-1 if site.takes_all else 1)
     return Plan(site, victims, waits, sum(costs[model] for model in victims), size, wish.is_alone)
 
 
@@ -197,7 +196,10 @@ def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[
         return site.fits(_room(table, later, gone))
 
     if wish.is_alone:
-        return tuple(costs) if suffices(tuple(costs)) else None
+        beside = tuple(model for model in costs if _holds(table.view.tenants[model], site.devices or site.pools))
+        others = {model: cost for model, cost in costs.items() if model not in beside}
+        more = cheapest(others, lambda gone: suffices((*beside, *gone)))
+        return None if more is None else (*beside, *more)
     idle = {model: cost for model, cost in costs.items() if cost < BUSY_COST}
     return cheapest(idle, suffices) or (cheapest(costs, suffices) if not suffices(()) else ())
 

@@ -1,7 +1,7 @@
 """Room in pools of memory, and the ways in which a model can be put into it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from llama_swap.scheduler.memory import HOST, Need, NeedSource
@@ -42,13 +42,15 @@ class Wish:
     Attributes:
         devices: what its command names, as in :class:`llama_swap.scheduler.spec.ModelSpec`.
         is_alone: nobody who can leave shall be beside it, because the need is unknown or was wrong.
-        is_pinned: once it runs it stays.
+        is_pinned: once it runs it stays, and nothing more has to be known before it starts.
+        makes_do: what it would like is not to be had, so it takes what there is, if that is its least.
     """
 
     need: Need
     devices: tuple[str, ...] | None = None
     is_alone: bool = False
     is_pinned: bool = False
+    makes_do: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Site:
         devices: where; () where it takes from the host alone.
         fixed: bytes that it needs of just this pool.
         shared: bytes that the devices share in proportion to their room.
-        takes_all: it gets whatever is there of the devices, or of the pools where there are none.
+        takes_all: it gets whatever is there of the devices, or of the pools where there are none; ``shared`` is then
+            the least that has to be there.
     """
 
     devices: tuple[str, ...]
@@ -91,6 +94,18 @@ class Site:
         return taken
 
 
+def modest(wish: Wish, rooms: Mapping[str, Room]) -> Wish | None:
+    """The wish that remains where as much as this is not to be had; None where less does not do.
+
+    On a machine without devices nobody makes himself smaller: ``--fit`` looks at devices only.
+    """
+    if wish.need.least is not wish.need:
+        return replace(wish, need=wish.need.least, is_alone=True)
+    if wish.need.least_bytes is None or wish.makes_do or set(rooms) == {HOST}:
+        return None
+    return replace(wish, is_alone=True, makes_do=True)
+
+
 def named_devices(names: Sequence[str] | None, rooms: Collection[Room]) -> tuple[str, ...] | None:
     """The devices that a configuration names; None where the choice is free, () where it uses none of the known."""
     if names is None:
@@ -117,9 +132,12 @@ def sites(wish: Wish, rooms: Mapping[str, Room]) -> Iterator[list[Site]]:
     named = used_devices(wish, rooms)
     chosen = _division(need, rooms)
     if need.source is NeedSource.UNKNOWN:
-        yield _all_of(devices if named is None else named, need, rooms)
+        yield _all_of(named, devices, need, rooms)
     elif not devices or named == () or not _on_devices(need):
         yield [Site((), _host(need.host_bytes + _on_devices(need), rooms))]
+    elif wish.makes_do:
+        divided = tuple(chosen) if need.source is NeedSource.DECLARED else ()
+        yield _all_of(divided or named, devices, need, rooms)
     elif chosen and need.source is NeedSource.DECLARED:
         yield [Site(tuple(chosen), {**chosen, **_host(need.host_bytes, rooms)})]
     elif named is not None:
@@ -134,15 +152,19 @@ def _can_share(devices: tuple[str, ...]) -> bool:
     return len(devices) == 1 or not any(device.startswith("MIG-") for device in devices)
 
 
-def _all_of(devices: tuple[str, ...], need: Need, rooms: Mapping[str, Room]) -> list[Site]:
-    """Whatever there is: of the devices that are not yielded, or of the host where there are no devices at all."""
+def _all_of(
+    named: tuple[str, ...] | None, devices: tuple[str, ...], need: Need, rooms: Mapping[str, Room]
+) -> list[Site]:
+    """Whatever there is: of the named devices, of those that are not yielded, or of the host where there are none."""
     host = _host(need.host_bytes, rooms)
     free = tuple(device for device in devices if not rooms[device].is_yielded) or devices
-    if not devices:
+    free = free if named is None else named
+    if not free:
         return [Site((), host or {pool: 0 for pool in rooms if set(rooms) == {HOST}}, takes_all=set(rooms) == {HOST})]
+    least = need.least_bytes or 0
     if not _can_share(free):
-        return [Site((device,), host, takes_all=True) for device in free]
-    return [Site(free, host, takes_all=True)]
+        return [Site((device,), host, least, takes_all=True) for device in free]
+    return [Site(free, host, least, takes_all=True)]
 
 
 def _exactly(need: Need, devices: tuple[str, ...], rooms: Mapping[str, Room]) -> Site:
