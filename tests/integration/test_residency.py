@@ -227,7 +227,26 @@ def test_yield_does_not_wait_for_ever(service, pair):
         with pytest.raises(httpx.RemoteProtocolError):
             rest.extend(lines)
     assert "data: [DONE]" not in rest
+    assert "was stopped while it served this request: its device is left to others" in "".join(rest)
     wait_gone(service, "a")
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_request_that_is_cut_by_a_yield_is_told_so(service, pair, before):
+    """It had begun, so it is not said that its model is not started; on a new connection or a used one."""
+    pair({"unloadTimeout": 1}, **{"yield": {"drain": "100ms"}})
+    for _ in range(before):
+        service.echo("a")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(service.chat, "a", fake={"delay": 60})
+        service.wait_until(lambda: len(service.journal("request", "a")) == before + 1)
+        service.http.post("/api/yield", json={"because": "a game"})
+        answer = asking.result()
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (503, "devices_yielded")
+    assert "was stopped while it served this request" in error["message"]
+    assert "a game" in error["message"]
+    assert int(answer.headers["retry-after"]) >= 1
 
 
 def test_requests_may_wait_for_the_end_of_a_yield(service, pair):

@@ -75,9 +75,16 @@ async def _serve_in_spite_of_a_death(
     try:
         return await _serve(request, model, outgoing, waiting)
     except _NeverSentError as failure:
-        if not await _is_gone(failure.instance):
+        died = failure.instance
+        if not await _is_gone(died):
             raise
-    return await _serve(request, model, outgoing, waiting)
+    try:
+        return await _serve(request, model, outgoing, waiting)
+    except RequestError as error:
+        if error.reason is Reason.YIELDED and died.yielded_because:
+            text = f"model {model.id!r}: {await died.why_cut()}"
+            raise RequestError(error.reason, text, retry_after_seconds=error.retry_after_seconds) from error
+        raise
 
 
 async def _is_gone(instance: Instance) -> bool:
@@ -105,7 +112,7 @@ async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting
             kept = body is None or isinstance(body, bytes) or body.replayable
             if error.reason is Reason.UPSTREAM_FAILED and visit.exchange.upstream_sent_at is None and kept:
                 raise _NeverSentError(error, lease.instance) from error
-            await lease.instance.blame_memory(error)
+            await lease.instance.blame(error)
             raise
 
 

@@ -60,10 +60,11 @@ class Running:
         self.instances[command.instance_id] = instance
         self._tasks.create_task(self._live(instance), name=f"instance {command.instance_id}")
 
-    def stop(self, instance_id: int) -> None:
+    def stop(self, command: commands.StopProcess) -> None:
         """Ask an instance to end."""
-        instance = self.instances[instance_id]
+        instance = self.instances[command.instance_id]
         instance.stop_asked = True
+        instance.yielded_because = command.because if command.cause is commands.StopCause.YIELDED else ""
         if instance.process is None:
             return
         try:

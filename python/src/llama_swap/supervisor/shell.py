@@ -158,7 +158,7 @@ class Supervisor:
             case commands.StartProcess():
                 self._running.start(command, now)
             case commands.StopProcess():
-                self._running.stop(command.instance_id)
+                self._running.stop(command)
             case commands.KillProcess():
                 self._running.kill(command.instance_id)
             case _:
