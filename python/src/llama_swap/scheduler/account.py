@@ -1,11 +1,13 @@
 """The sums behind a decision by memory, in words."""
 
+from collections.abc import Mapping
+
 from llama_swap.scheduler import refusals
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.memory import HOST, Need, NeedSource
 from llama_swap.scheduler.placing import occupants_of, pinned_in_the_way, view_of
 from llama_swap.scheduler.policy.fit import View, most_room
-from llama_swap.scheduler.policy.rooms import Room, Wish, used_devices
+from llama_swap.scheduler.policy.rooms import Bytes, Room, Wish, used_devices
 from llama_swap.scheduler.policy.seating import Placement
 from llama_swap.scheduler.state import Dismissal, State
 from llama_swap.scheduler.yields import yield_touching
@@ -34,9 +36,14 @@ def lines_of(state: State, model: str) -> tuple[str, ...]:
         return ()
     most = most_room(view, occupants_of(state))
     pools = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
-    others = [t.claims for name, t in view.tenants.items() if name != model and t.is_pinned]
-    sums = (_sum(room, most[room.pool], sum(claims.get(room.pool, 0) for claims in others)) for room in pools)
+    others = {name: t.claims for name, t in view.tenants.items() if name != model and t.is_pinned}
+    sums = (_sum(room, most[room.pool], _part(room, others)) for room in pools)
     return (need_in_words(wish.need), *sums)
+
+
+def _part(room: Room, holders: Mapping[str, Bytes]) -> dict[str, int]:
+    """What each has of a room, of those that have anything."""
+    return {name: claims[room.pool] for name, claims in holders.items() if claims.get(room.pool)}
 
 
 def refusal_of(state: State, placement: Placement) -> Dismissal:
@@ -84,12 +91,12 @@ def _concerns(view: View, wish: Wish, pool: str) -> bool:
     return bool(need.host_bytes) or (uses_device and has_no_device)
 
 
-def _sum(room: Room, most: int, pinned: int) -> str:
+def _sum(room: Room, most: int, pinned: Mapping[str, int]) -> str:
     parts = [gibibytes(room.total_bytes)]
     if room.foreign_bytes:
         parts.append(f"{gibibytes(room.foreign_bytes)} used by others")
     if pinned:
-        parts.append(f"{gibibytes(pinned)} pinned")
+        parts.append(f"{gibibytes(sum(pinned.values()))} pinned ({', '.join(pinned)})")
     parts.append(f"{gibibytes(room.headroom_bytes)} kept free")
     if room.is_yielded:
         parts.append("yielded to other programs")
