@@ -129,3 +129,10 @@ def test_zero_failures_never_back_off(play):
     p = play("a", limits={"backoff_after_failures": 0})
     for request_id in range(9):
         p.arrives(request_id, "a").expect("start a").exits("a").expect(f"reject {request_id} start_failed")
+
+
+def test_out_of_memory_where_nobody_does_sums(play):
+    """The words have no gaps where nothing is known about memory."""
+    p = play("a").arrives(1, "a").expect("start a")
+    p.exits("a", "exit status 1", ("CUDA error: out of memory",), out_of_memory=True).expect("reject 1 out_of_memory")
+    p.message("while it loaded: exit status 1; its last output:\nCUDA error: out of memory")

@@ -70,7 +70,7 @@ def out_of_memory(model: str, exited: ProcessExited, sums: Sequence[str]) -> Dis
     said = f"; its last output:\n{lines}" if exited.output_tail else ""
     return Dismissal(
         RejectReason.OUT_OF_MEMORY,
-        f"model {model} ran out of memory while it loaded: {exited.detail}. {'; '.join(sums)}{said}",
+        f"model {model} ran out of memory while it loaded: {'; '.join((exited.detail, *sums))}{said}",
         f"{model} ran out of memory: {exited.detail}",
     )
 
