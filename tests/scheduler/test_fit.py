@@ -3,6 +3,10 @@
 import pytest
 
 from llama_swap.scheduler import Outcome, RuleKind
+from llama_swap.scheduler.memory import Need, NeedSource
+from llama_swap.scheduler.policy.fit import Plan, Tenant, View, place_by_memory
+from llama_swap.scheduler.policy.rooms import Room, Site, Wish
+from llama_swap.scheduler.policy.seating import Candidate, Occupant, Use
 
 
 def test_models_that_fit_stay_together(play_fit):
@@ -62,7 +66,7 @@ def test_what_never_fits_is_refused_at_once_and_nobody_leaves(play_fit):
 def test_pinned_memory_is_not_to_be_had(play_fit):
     """A pinned model counts against what fits."""
     p = play_fit({"a": 10, "b": 20}, models={"a": {"pin": True}}).runs("a")
-    p.arrives(1, "b").expect("reject 1 does_not_fit").message("10.0 GiB pinned", "at most 14.0 GiB")
+    p.arrives(1, "b").expect("reject 1 does_not_fit").message("10.0 GiB pinned (a), ", "at most 14.0 GiB")
 
 
 def test_what_others_use_is_not_to_be_had(play_fit):
@@ -215,3 +219,27 @@ def test_a_pinned_model_that_starts_past_a_waiter_ends_its_wait(play_fit):
     """What it takes never comes back."""
     p = play_fit({"a": 14, "c": 8, "d": 20}, models={"c": {"pin": True}}).runs("a").arrives(1, "a").expect("grant 1")
     p.arrives(2, "d").arrives(3, "c").expect("start c", "reject 2 does_not_fit")
+
+
+def plan(size, *, cost=0.0, shared=0, takes_all=True):
+    """A way to seat a candidate on one device."""
+    return Plan(Site(("MIG-0",), {}, shared, takes_all), (), waits=False, cost=cost, size=size, is_alone=takes_all)
+
+
+def test_a_model_of_which_nothing_is_known_gets_the_most():
+    """Whatever that takes: on too small a part of a card (MIG) its start would fail."""
+    assert min(plan(-8), plan(-12, cost=3.0), plan(-10), key=lambda plan: plan.order).size == -12
+    assert min(plan(-8, shared=1), plan(-12, cost=3.0, shared=1), key=lambda plan: plan.order).size == -8
+    assert min(plan(8, takes_all=False), plan(12, takes_all=False), key=lambda plan: plan.order).size == 8
+    rooms = {f"MIG-{n}": Room(f"MIG-{n}", "", n, size, size) for n, size in enumerate((8, 12, 10))}
+    unknown = Wish(Need(NeedSource.UNKNOWN), is_alone=True)
+
+    def chosen(**tenants):
+        view = View(rooms, tenants, {"x": unknown})
+        occupants = {name: Occupant(name, Use.IDLE) for name in tenants}
+        (placement,) = place_by_memory([Candidate("x", (0.0, 0.0, 0), is_overdue=False)], occupants, view)
+        return placement.devices, placement.in_the_way
+
+    assert chosen() == (("MIG-1",), ())
+    assert chosen(a=Tenant({"MIG-1": 5}, cost=9.0)) == (("MIG-1",), ("a",))
+    assert chosen(a=Tenant({"MIG-1": 5}, is_pinned=True)) == (("MIG-2",), ())

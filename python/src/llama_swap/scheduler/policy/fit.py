@@ -61,6 +61,7 @@ class Plan:
         victims: who has to leave for it.
         waits: for those that leave anyway, or for an earlier claim to be settled.
         cost: of all victims.
+        size: of its devices; less than 0 where the largest are the best.
     """
 
     site: Site
@@ -71,9 +72,13 @@ class Plan:
     is_alone: bool
 
     @property
-    def order(self) -> tuple[bool, int, float, bool, int]:
-        """The best first: nobody in use, few devices, little lost, at once, on small devices."""
-        return (self.cost >= BUSY_COST, len(self.site.devices), self.cost, self.waits, self.size)
+    def order(self) -> tuple[int, bool, int, float, bool, int]:
+        """The best first: nobody in use, few devices, little lost, at once, on small devices.
+
+        Whose need is not known at all gets the largest whatever that takes: too small a one is a failed start.
+        """
+        first = self.size if self.site.takes_all and not self.site.shared else 0
+        return (first, self.cost >= BUSY_COST, len(self.site.devices), self.cost, self.waits, self.size)
 
 
 @dataclass(slots=True)
@@ -187,8 +192,16 @@ def _plan(table: Table, candidate: Candidate, wish: Wish, site: Site, later: Byt
     if victims is None:
         return None
     waits = bool(victims) or not site.fits(_both(table)) or (wish.is_alone and bool(_leaving(table, candidate, site)))
-    size = sum(table.view.rooms[device].total_bytes for device in site.devices) * (-1 if site.takes_all else 1)
+    size = sum(_size(table, device, site) for device in site.devices)
     return Plan(site, victims, waits, sum(costs[model] for model in victims), size, wish.is_alone)
+
+
+def _size(table: Table, device: str, site: Site) -> int:
+    """For the order of plans: who takes all there is, gets the most of what nobody keeps."""
+    total = table.view.rooms[device].total_bytes
+    if not site.takes_all:
+        return total
+    return sum(tenant.claims.get(device, 0) for tenant in table.view.tenants.values() if tenant.is_pinned) - total
 
 
 def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[str, float]) -> tuple[str, ...] | None:
