@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llama_swap.footprint.assess import Assessor
+from llama_swap.footprint.estimate import DEVICE_CONTEXT_BYTES
 from llama_swap.footprint.facts import ModelFacts
 from llama_swap.footprint.learned import LearnedStore, RunFigures
 from llama_swap.scheduler.memory import NeedSource
@@ -227,9 +228,35 @@ async def test_a_server_that_adapts_is_asked_for_what_it_wants(store, facts):
 
 
 async def test_a_declared_need_of_one_that_adapts_holds(store, facts):
-    """Its owner knows better."""
-    need = await Assessor(store).assess(facts(vram_bytes=3 * GIB), most_bytes=2 * GIB)
+    """Its owner knows better what it wants; that it does with less is true all the same."""
+    assessor, model = Assessor(store), facts(vram_bytes=3 * GIB)
+    need = await assessor.assess(model, most_bytes=2 * GIB)
     assert (need.source, need.device_bytes) == (NeedSource.DECLARED, 3 * GIB)
+    assert 0 < need.least_bytes < 3 * GIB
+    store.record((await assessor.examine(model)).identity, RunFigures({"A": 20 * GIB}))
+    seen = await assessor.assess(model, most_bytes=24 * GIB)
+    assert (seen.source, seen.device_bytes, seen.least_bytes) == (NeedSource.LEARNED, 20 * GIB, need.least_bytes)
+
+
+async def test_what_a_server_once_took_is_a_wish_if_it_adapts(store, facts):
+    """Whatever the source; one that does not adapt needs what it needs."""
+    assessor = Assessor(store)
+    for most in (48 * GIB, 8 * GIB, None):
+        assert 0 < (await assessor.assess(facts(), most_bytes=most)).least_bytes < GIB
+    assert (await assessor.assess(facts("-ngl", "99"), most_bytes=48 * GIB)).least_bytes > 6 * GIB
+    for options in (FIXED, ("-fit", "off"), ("-ngl", "0")):
+        assert (await assessor.assess(facts(*options), most_bytes=48 * GIB)).least_bytes is None
+
+
+async def test_a_server_that_adapts_and_is_not_understood(store, facts, write_gguf):
+    """Nothing is known before it ran; what it then took is a wish down to what a driver takes for itself."""
+    write_gguf(metadata=llama_metadata("kimi-linear"))
+    assessor = Assessor(store)
+    need = await assessor.assess(facts(), most_bytes=48 * GIB)
+    assert (need.source, need.least_bytes) == (NeedSource.UNKNOWN, None)
+    store.record((await assessor.examine(facts())).identity, RunFigures({"A": 20 * GIB}))
+    need = await assessor.assess(facts(), most_bytes=48 * GIB)
+    assert (need.source, need.device_bytes, need.least_bytes) == (NeedSource.LEARNED, 20 * GIB, DEVICE_CONTEXT_BYTES)
 
 
 async def test_memory_of_the_machine_alone_is_declared_where_there_is_no_device(store, facts):

@@ -2,7 +2,15 @@
 
 import pytest
 
-from llama_swap.footprint.estimate import DEVICE_CONTEXT_BYTES, MIB, PROGRAM_BYTES, estimate, extras, keeps_per_sequence
+from llama_swap.footprint.estimate import (
+    DEVICE_CONTEXT_BYTES,
+    MIB,
+    PROGRAM_BYTES,
+    estimate,
+    extras,
+    keeps_per_sequence,
+    least,
+)
 from llama_swap.footprint.facts import ModelFacts, NotUnderstoodError
 from llama_swap.footprint.files import read_invocation
 from llama_swap.footprint.options import EVERY_LAYER
@@ -161,3 +169,37 @@ def test_a_damaged_file_is_told(tmp_path):
 def test_all_layers_is_a_number_too():
     """The largest one."""
     assert EVERY_LAYER > 100_000
+
+
+@pytest.mark.parametrize(
+    ("options", "same_as"),
+    [
+        (("-ngl", "99"), ("-c", "4096", "-ngl", "99")),
+        (("-ngl", "99", "--fit-ctx", "8192"), ("-c", "8192", "-ngl", "99")),
+        (("-ngl", "99", "-fitc", "999999999"), ("-c", "0", "-ngl", "99")),
+        (("-ngl", "99", "--kv-unified-per-slot", "2048"), ("--kv-unified-per-slot", "2048", "-ngl", "99")),
+        (("--n-cpu-moe", "4"), ("-c", "4096", "--n-cpu-moe", "4")),
+        (("-c", "8192", "-sm", "row"), ("-c", "8192", "-sm", "row")),
+    ],
+)
+def test_the_least_is_the_shortest_context_where_layers_stay(write_gguf, options, same_as):
+    """--fit shortens the context that was not given, to a length that can be given."""
+    path = write_gguf()
+    assert least(invocation("-m", path, *options)) == estimate(invocation("-m", path, *same_as)).device_bytes
+
+
+@pytest.mark.parametrize("options", [(), ("-c", "4096")])
+def test_the_least_is_without_layers_where_these_may_move(write_gguf, options):
+    """Scratch and the driver's own stay on the device, and the projector."""
+    path = write_gguf()
+    sizes = parts(estimate(invocation("-m", path, "-c", "4096")))
+    found = least(invocation("-m", path, *options))
+    assert round(found / MIB) == sizes["scratch for 512 tokens"] + sizes["the driver's own"]
+    projector = write_gguf("p.gguf", {}, llama_tensors(layers=1))
+    assert least(invocation("-m", path, "--mmproj", projector, *options)) > found + 100 * MIB
+
+
+def test_the_least_of_what_is_not_understood(write_gguf):
+    """Is not known."""
+    with pytest.raises(NotUnderstoodError):
+        least(invocation("-m", write_gguf(metadata=llama_metadata("kimi-linear"))))

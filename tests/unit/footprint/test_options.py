@@ -113,6 +113,25 @@ def test_whether_the_server_makes_itself_smaller(arguments, is_adaptable):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "moves_layers"),
+    [
+        ((), True),
+        (("-c", "4096"), True),
+        (("-ngl", "auto"), True),
+        (("-ngl", "99"), False),
+        (("-fit", "off"), False),
+        (("-cmoe",), False),
+        (("-ncffn", "3"), False),
+        (("-ot", "exps=CPU"), False),
+        (("-sm", "row"), False),
+    ],
+)
+def test_whether_layers_may_stay_on_the_host(arguments, moves_layers):
+    """--fit leaves alone what was placed by hand."""
+    assert options(*arguments).moves_layers is moves_layers
+
+
+@pytest.mark.parametrize(
     ("arguments", "sequences", "is_unified"),
     [((), 4, True), (("-np", "2"), 2, False), (("-np", "2", "-kvu"), 2, True), (("-no-kvu",), 4, False)],
 )

@@ -11,6 +11,7 @@ from llama_swap.footprint.learned import AskedDevice, Learned, Peak
 from llama_swap.footprint.memory_use import Split
 from llama_swap.footprint.sources import (
     adaptable,
+    down_to,
     from_asked,
     from_declared,
     from_learned,
@@ -156,65 +157,70 @@ WANTED = Need(NeedSource.ESTIMATED, 10 * GIB, per_device_bytes=GIB, parts=(("all
 def test_a_server_that_adapts_gets_what_it_wants(invocation):
     """And what it leaves free besides; not what it once had to make do with."""
     squeezed = Need(NeedSource.LEARNED, 6 * GIB)
-    need = adaptable(invocation(), WANTED, squeezed, 24 * GIB)
+    need = adaptable(invocation(), WANTED, squeezed, 24 * GIB, 2 * GIB)
     assert (need.source, need.device_bytes, need.per_device_bytes) == (NeedSource.ESTIMATED, 11 * GIB, 2 * GIB)
     assert sum(size for _, size in need.parts) == need.device_bytes
-    assert adaptable(invocation("-fitt", "0"), WANTED, None, None).device_bytes == 10 * GIB
+    assert adaptable(invocation("-fitt", "0"), WANTED, None, None, 0).device_bytes == 10 * GIB
 
 
 def test_a_server_that_got_what_it_wanted_is_known(invocation):
     """Then what was learned is better than any figure from before."""
     seen = Need(NeedSource.LEARNED, 9 * GIB + GIB // 2, by_device={"A": 9 * GIB + GIB // 2})
-    need = adaptable(invocation(), WANTED, seen, 24 * GIB)
-    assert (need.source, need.device_bytes) == (NeedSource.LEARNED, 10 * GIB + GIB // 2)
+    need = adaptable(invocation(), WANTED, seen, 24 * GIB, 2 * GIB)
+    assert (need.source, need.device_bytes, need.least_bytes) == (NeedSource.LEARNED, 10 * GIB + GIB // 2, 2 * GIB)
     assert need.by_device == {"A": 10 * GIB + GIB // 2}
 
 
 def test_a_server_that_wants_more_than_there_is_takes_what_it_gets(invocation):
-    """So nothing is known before it ran, and it must not be refused."""
-    need = adaptable(invocation(), WANTED, None, 8 * GIB)
-    assert need.source is NeedSource.UNKNOWN
+    """So nothing is known before it ran, and what it then took is a wish."""
+    need = adaptable(invocation(), WANTED, None, 8 * GIB, 2 * GIB)
+    assert (need.source, need.least_bytes) == (NeedSource.UNKNOWN, 2 * GIB)
     assert need.parts == (("it wants more than there is and makes itself smaller to fit", 0),)
     seen = Need(NeedSource.LEARNED, 7 * GIB)
-    need = adaptable(invocation(), WANTED, seen, 8 * GIB)
-    assert replace(need, added_bytes=0) == seen
-    assert need.least.device_bytes == 7 * GIB // 2, "and again takes what it gets"
+    assert adaptable(invocation(), WANTED, seen, 8 * GIB, 2 * GIB) == replace(seen, least_bytes=2 * GIB)
 
 
-def test_a_server_that_adapts_can_do_with_less(invocation):
-    """What it wants is no reason to refuse it: it shortens its context."""
-    parts = (("weights", 6 * GIB), ("KV cache (8192 cells, f16)", 3 * GIB), ("scratch", GIB), ("program", 5))
-    wanted = Need(NeedSource.ESTIMATED, 10 * GIB, 5, parts=parts)
-    need = adaptable(invocation(), wanted, None, 24 * GIB)
-    assert (need.device_bytes, need.least.device_bytes, need.least.host_bytes) == (11 * GIB, 7 * GIB, 5)
-    seen = Need(NeedSource.LEARNED, 9 * GIB + GIB // 2)
-    need = adaptable(invocation(), wanted, seen, 24 * GIB)
-    assert (need.device_bytes, need.least.device_bytes) == (10 * GIB + GIB // 2, 7 * GIB)
-    need = with_floor(need, Learned(floor_bytes=13 * GIB))
-    assert (need.device_bytes, need.least.device_bytes) == (13 * GIB, 7 * GIB)
-    asked = replace(wanted, source=NeedSource.ASKED, parts=(("weights", 6 * GIB), ("context", 4 * GIB)))
-    assert adaptable(invocation(), asked, None, 24 * GIB).least.device_bytes == 6 * GIB
-    assert adaptable(invocation(), wanted, Need(NeedSource.LEARNED, 6 * GIB), 8 * GIB).least.device_bytes == 3 * GIB
+@pytest.mark.parametrize(("took", "source"), [(5.1, NeedSource.LEARNED), (4.9, NeedSource.UNKNOWN)])
+def test_a_run_that_had_to_make_do_is_no_wish(invocation, took, source):
+    """One of a server that wants more than there is, beside a game that had the rest: it wants all of it again."""
+    seen = Need(NeedSource.LEARNED, int(took * GIB))
+    assert adaptable(invocation(), WANTED, seen, 8 * GIB, 2 * GIB).source is source
+
+
+@pytest.mark.parametrize("floor", [0, 13 * GIB])
+def test_a_server_that_adapts_can_do_with_less(invocation, floor):
+    """Whatever it wants, and whatever memory running out added to that."""
+    need = with_floor(adaptable(invocation(), WANTED, None, 24 * GIB, 7 * GIB), Learned(floor_bytes=floor))
+    assert (need.device_bytes, need.least_bytes) == (max(11 * GIB, floor), 7 * GIB)
+    assert need.least.device_bytes == 11 * GIB
+
+
+def test_the_least_is_no_more_than_the_wish(invocation):
+    """Where it took less than was worked out to be the least."""
+    assert adaptable(invocation(), WANTED, None, 24 * GIB, 20 * GIB).least_bytes == 11 * GIB
+    assert down_to(3 * GIB, Need(NeedSource.DECLARED, by_device={"0": GIB, "1": GIB})).least_bytes == 2 * GIB
+    assert down_to(3 * GIB, Need(NeedSource.DECLARED, 0, 5)).least_bytes is None
 
 
 @pytest.mark.parametrize(("most", "source"), [(11.4, NeedSource.UNKNOWN), (11.7, NeedSource.ESTIMATED)])
 def test_what_stays_free_belongs_to_what_it_wants(invocation, most, source):
     """A server that would just fit without it makes itself smaller."""
-    assert adaptable(invocation(), WANTED, None, int(most * GIB)).source is source
+    assert adaptable(invocation(), WANTED, None, int(most * GIB), 0).source is source
 
 
 def test_a_server_on_the_cpu_leaves_nothing_free_on_a_device(invocation):
-    """There is no margin of none."""
+    """There is no margin of none; what it was seen to take holds."""
     need = Need(NeedSource.ASKED, 0, 5)
-    assert adaptable(invocation(), need, None, 8 * GIB) == need
+    assert adaptable(invocation(), need, None, 8 * GIB, 2 * GIB) == need
+    seen = Need(NeedSource.LEARNED, 0, 6)
+    assert adaptable(invocation(), need, seen, 8 * GIB, 2 * GIB) == seen
 
 
 def test_what_is_not_known_may_have_been_seen(invocation):
     """Learned figures are better than none."""
     unknown = Need(NeedSource.UNKNOWN)
-    assert adaptable(invocation(), unknown, None, 8 * GIB) == unknown
-    seen = adaptable(invocation(), unknown, WANTED, 8 * GIB)
-    assert (replace(seen, added_bytes=0), seen.least.device_bytes) == (WANTED, 5 * GIB)
+    assert adaptable(invocation(), unknown, None, 8 * GIB, GIB) == unknown
+    assert adaptable(invocation(), unknown, WANTED, 8 * GIB, GIB) == replace(WANTED, least_bytes=GIB)
 
 
 def test_a_floor_lifts_a_need():

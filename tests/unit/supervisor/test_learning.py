@@ -137,6 +137,7 @@ BIG = Need(NeedSource.ESTIMATED, 10 * GIB)
         (BIG, 6, True),
         (BIG, 4, False),  # a program for the CPU after all, and somebody else
         (replace(BIG, device_bytes=16 * GIB, added_bytes=6 * GIB), 6, True),
+        (replace(BIG, least_bytes=4 * GIB), 3, True),  # it made itself smaller
         (Need(NeedSource.LEARNED, 10 * GIB), 9, True),
         (Need(NeedSource.UNKNOWN), 1, True),
         (Need(NeedSource.UNKNOWN), 0.2, False),

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llama_swap.footprint.estimate import estimate, extras, keeps_per_sequence
+from llama_swap.footprint.estimate import DEVICE_CONTEXT_BYTES, estimate, extras, keeps_per_sequence, least
 from llama_swap.footprint.facts import ModelFacts, NotUnderstoodError
 from llama_swap.footprint.files import Invocation, read_invocation
 from llama_swap.footprint.fit_params import (
@@ -20,6 +20,7 @@ from llama_swap.footprint.identity import identity_of
 from llama_swap.footprint.learned import AskedDevice, Learned, LearnedStore
 from llama_swap.footprint.sources import (
     adaptable,
+    down_to,
     from_asked,
     from_declared,
     from_learned,
@@ -95,9 +96,10 @@ class Assessor:
         if found.invocation is None or not found.invocation.options.is_adaptable:
             return seen or await self._foreseen(facts, found, learned, most_bytes)
         wanted = await self._foreseen(facts, found, learned, most_bytes)
+        floor = await asyncio.to_thread(_least, found.invocation)
         if wanted.source is NeedSource.DECLARED:
-            return seen or wanted
-        return adaptable(found.invocation, wanted, seen, most_bytes)
+            return down_to(floor, seen or wanted)
+        return adaptable(found.invocation, wanted, seen, most_bytes, floor)
 
     async def _foreseen(self, facts: ModelFacts, found: _Findings, learned: Learned, most_bytes: int | None) -> Need:
         """What can be known before it ran."""
@@ -148,6 +150,14 @@ class Assessor:
         # Without a device it may be that the driver refused it one more context: then it counted for the host alone.
         has_device = any(device.name != HOST_NAME for device in answer)
         return answer if has_device or not expects_device or invocation.options.uses_no_device else ()
+
+
+def _least(invocation: Invocation) -> int:
+    """Below what a llama-server that adapts cannot run; blocks."""
+    try:
+        return least(invocation)
+    except NotUnderstoodError:
+        return DEVICE_CONTEXT_BYTES
 
 
 def _look(facts: ModelFacts) -> _Findings:

@@ -88,6 +88,28 @@ def estimate(invocation: Invocation) -> Need:
     return _need(parts, per_device=0 if no_device else DEVICE_CONTEXT_BYTES + scratch)
 
 
+def least(invocation: Invocation) -> int:
+    """What stays on devices when ``--fit`` has made a llama-server as small as it can.
+
+    It shortens the context first, and then moves layers to the host, each where the command leaves that to it
+    (``common_fit_params`` in common/fit.cpp).
+
+    Raises:
+        NotUnderstoodError: with the reason why this is not known.
+    """
+    options = invocation.options
+    file = _read(invocation.model)
+    shape = shape_of(file)
+    if options.ctx_size is None and not options.ctx_per_slot:
+        shortest = min(options.fit_ctx, shape.ctx_train) or options.fit_ctx
+        options = replace(options, ctx_size=shortest)
+    context = context_of(shape, options)
+    parts = _extra_parts(invocation, context) + _prediction_parts(file, shape, context, options)
+    if not options.moves_layers:
+        parts += _model_parts(file, shape, context, options, "")
+    return sum(part.split.device for part in parts) + scratch_of(shape, context, options) + DEVICE_CONTEXT_BYTES
+
+
 def _model_parts(file: ModelFile, shape: Shape, context: Context, options: Options, whose: str) -> list[Part]:
     placing = placing_of(shape, options.gpu_layers, no_device=options.uses_no_device)
     trunk = len(shape.layers) - shape.draft_layers

@@ -11,6 +11,7 @@ DEFAULT_UBATCH = 512
 DEFAULT_BATCH = 2048
 DEFAULT_PARALLEL = 4
 DEFAULT_FIT_TARGET_MIB = 1024
+DEFAULT_FIT_CTX = 4096
 EVERY_LAYER = 1 << 20
 
 
@@ -23,6 +24,7 @@ class Options:
         parallel: requests decoded at once; None lets the server take four that share one cache.
         gpu_layers: None leaves it to ``--fit``, which means all of them if they fit.
         overrides: pattern of tensor names -> kind of buffer, in their order (``--override-tensor``).
+        fit_ctx: ``--fit`` shortens the context to this and no further.
         unmapped: the file is read into memory instead of mapped.
     """
 
@@ -61,6 +63,7 @@ class Options:
     unmapped: bool = False
     fit: bool = True
     fit_target_mib: int = DEFAULT_FIT_TARGET_MIB
+    fit_ctx: int = DEFAULT_FIT_CTX
 
     @property
     def sequences(self) -> int:
@@ -76,6 +79,12 @@ class Options:
     def is_adaptable(self) -> bool:
         """Whether llama-server makes itself smaller where memory is short, so that what it takes depends on that."""
         return self.fit and self.split_mode != "tensor" and (self.ctx_size is None or self.gpu_layers is None)
+
+    @property
+    def moves_layers(self) -> bool:
+        """Whether ``--fit`` may also leave layers on the host; where tensors are placed by hand it does not."""
+        by_hand = self.overrides or self.cpu_moe_layers or self.cpu_ffn_layers or self.split_mode == "row"
+        return self.fit and self.gpu_layers is None and not by_hand
 
     @property
     def predicts_further(self) -> bool:
@@ -121,6 +130,7 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "unmapped": ("-lm", "--load-mode", "LLAMA_ARG_LOAD_MODE"),
     "fit": ("-fit", "--fit", "LLAMA_ARG_FIT"),
     "fit_target_mib": ("-fitt", "--fit-target", "LLAMA_ARG_FIT_TARGET"),
+    "fit_ctx": ("-fitc", "--fit-ctx", "LLAMA_ARG_FIT_CTX"),
 }
 _SWITCHES: Mapping[str, tuple[str, object]] = {
     "--no-mmproj": ("mmproj_auto", False),
@@ -152,7 +162,7 @@ _FLASH = ("-fa", "--flash-attn")
 _FIELD_OF: Mapping[str, str] = {name: field for field, names in _VALUES.items() for name in names}
 _NUMBERS = {
     *("ctx_size", "ctx_per_slot", "batch", "ubatch", "cpu_moe_layers", "cpu_ffn_layers", "gpu_layers", "parallel"),
-    *("draft_gpu_layers", "fit_target_mib"),
+    *("draft_gpu_layers", "fit_target_mib", "fit_ctx"),
 }
 _TRUE = {"1", "on", "true", "enabled", "yes"}
 

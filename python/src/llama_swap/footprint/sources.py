@@ -11,10 +11,10 @@ from llama_swap.scheduler.memory import Need, NeedSource
 
 SAME_SHARE = 0.9
 """A run that took this share of what it was thought to want was not made smaller by ``--fit``."""
+WHOLE_SHARE = 0.75
+"""A run of one that wants more than there is had not to make do with the rest of others if it took this of all."""
 MOST_SHARE = 0.95
 """Of the memory of all devices; the rest is what drivers keep and what shall stay free."""
-_CONTEXTS = ("KV cache", "context")
-"""How the parts begin that hold a model's context, in estimates and in llama.cpp's answers."""
 _BETTER_ON_THE_HOST = (NeedSource.LEARNED, NeedSource.DECLARED)
 
 
@@ -116,24 +116,26 @@ def on_named_devices(facts: ModelFacts, need: Need) -> Need:
     return replace(need, by_device={facts.devices[0]: need.device_bytes}) if len(facts.devices) == 1 else need
 
 
-def adaptable(invocation: Invocation, wanted: Need, seen: Need | None, most_bytes: int | None) -> Need:
+def adaptable(
+    invocation: Invocation, wanted: Need, seen: Need | None, most_bytes: int | None, least_bytes: int
+) -> Need:
     """For a llama-server that makes itself smaller where memory is short.
 
-    It shall get what it wants, not what it had to make do with once; and it wants some more to stay free.
+    It shall get what it wants, not what it had to make do with once; and it wants some more to stay free. All that is
+    a wish: it runs with ``least_bytes`` on devices, too.
     """
     if wanted.source is NeedSource.UNKNOWN:
-        return wanted if seen is None else _down_to(seen.device_bytes // 2, seen)
+        return wanted if seen is None else down_to(least_bytes, seen)
+    if not wanted.device_bytes:
+        return seen or wanted
     margin = invocation.options.fit_target_mib * MIB
-    if most_bytes is not None and wanted.device_bytes + margin > MOST_SHARE * most_bytes and wanted.device_bytes:
+    if most_bytes is not None and wanted.device_bytes + margin > MOST_SHARE * most_bytes:
+        if seen is not None and seen.device_bytes + margin >= WHOLE_SHARE * most_bytes:
+            return down_to(least_bytes, seen)
         text = "it wants more than there is and makes itself smaller to fit"
-        if seen is None:
-            return Need(NeedSource.UNKNOWN, parts=((text, 0),))
-        return _down_to(min(_without_context(wanted), seen.device_bytes // 2), seen)
-    least = _without_context(wanted)
+        return Need(NeedSource.UNKNOWN, parts=((text, 0),), least_bytes=least_bytes)
     if seen is not None and seen.device_bytes >= SAME_SHARE * wanted.device_bytes:
         wanted = seen
-    if not wanted.device_bytes:
-        return wanted
     more = replace(
         wanted,
         device_bytes=wanted.device_bytes + margin,
@@ -141,16 +143,13 @@ def adaptable(invocation: Invocation, wanted: Need, seen: Need | None, most_byte
         per_device_bytes=wanted.per_device_bytes + margin,
         parts=(*wanted.parts, ("left free by --fit", margin)),
     )
-    return _down_to(least, more)
+    return down_to(least_bytes, more)
 
 
-def _without_context(need: Need) -> int:
-    """What is left on devices when the context is as short as can be, which is the first thing that ``--fit`` does."""
-    return need.device_bytes - sum(size for what, size in _of_devices(need) if what.startswith(_CONTEXTS))
-
-
-def _down_to(least: int, need: Need) -> Need:
-    return replace(need, added_bytes=max(0, need.device_bytes - least))
+def down_to(least_bytes: int, need: Need) -> Need:
+    """A need that is a wish down to so many bytes on devices."""
+    on_devices = need.device_bytes or sum(need.by_device.values())
+    return replace(need, least_bytes=min(least_bytes, on_devices)) if on_devices else need
 
 
 def _each_raised(by_device: Mapping[str, int], more: int) -> Mapping[str, int]:
@@ -170,6 +169,6 @@ def with_floor(need: Need, learned: Learned) -> Need:
         host_bytes=need.host_bytes + host,
         by_device={name: size + device * size // share for name, size in need.by_device.items()},
         parts=(*need.parts, ("more, because memory ran out once", device + host)),
-        added_bytes=need.added_bytes + device,
+        added_bytes=device,
         added_host_bytes=host,
     )

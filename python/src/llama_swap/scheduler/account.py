@@ -70,7 +70,7 @@ def need_in_words(need: Need) -> str:
     """What is needed, of what that consists, and how it is known."""
     if need.source is NeedSource.UNKNOWN:
         known = f", but for {gibibytes(need.host_bytes)} of the host's memory" if need.host_bytes else ""
-        return f"what it needs is unknown{known}"
+        return f"what it needs is unknown{known}{_with_less(need)}"
     sizes = []
     on_devices = need.device_bytes or sum(need.by_device.values())
     if on_devices or not need.host_bytes:
@@ -78,7 +78,14 @@ def need_in_words(need: Need) -> str:
     if need.host_bytes:
         sizes.append(f"{gibibytes(need.host_bytes)} of the host's memory")
     parts = ", ".join(f"{what} {gibibytes(size)}" for what, size in need.parts if size)
-    return f"needs {' and '.join(sizes)} ({_SOURCES[need.source]}{': ' + parts if parts else ''})"
+    return f"needs {' and '.join(sizes)} ({_SOURCES[need.source]}{': ' + parts if parts else ''}){_with_less(need)}"
+
+
+def _with_less(need: Need) -> str:
+    """With how little one does that adapts; "" for any other."""
+    if need.least_bytes is None:
+        return ""
+    return f"; makes itself smaller: takes what there is, at least {gibibytes(need.least_bytes)}"
 
 
 def _concerns(view: View, wish: Wish, pool: str) -> bool:

@@ -33,8 +33,10 @@ class Need:
         per_device_bytes: what each further device costs when it is split (context and buffers of the driver).
         parts: of what the sum consists, (what, bytes), for people.
         load_seconds: from start to ready as learned; None where it never ran.
-        added_bytes, added_host_bytes: of ``device_bytes`` and ``host_bytes``, what it can do without where so much is
-            not to be had: what a run that ran out of memory added, and what a llama-server with ``--fit`` saves.
+        added_bytes, added_host_bytes: of ``device_bytes`` and ``host_bytes``, what a run that ran out of memory added;
+            less will do where so much is not to be had.
+        least_bytes: of one that makes itself smaller where memory is short (llama-server with ``--fit``), what it
+            cannot run below on devices; the rest is a wish. None is one that takes what it takes.
     """
 
     source: NeedSource
@@ -46,10 +48,11 @@ class Need:
     load_seconds: float | None = None
     added_bytes: int = 0
     added_host_bytes: int = 0
+    least_bytes: int | None = None
 
     @property
     def least(self) -> "Need":
-        """Without what was added: memory may have run out for another reason, and some servers do with less."""
+        """Without what was added because memory ran out: that may have had another cause."""
         if not self.added_bytes and not self.added_host_bytes:
             return self
         device = self.device_bytes - self.added_bytes

@@ -112,7 +112,7 @@ class Learning:
         grown = self._others_bytes - run.others_before_bytes
         if need.source is NeedSource.UNKNOWN:
             return grown >= _UNKNOWN_BUT_MUCH_BYTES
-        expected = need.least.device_bytes
+        expected = need.least.device_bytes if need.least_bytes is None else need.least_bytes
         return expected > ON_DEVICES_BYTES and (need.source is NeedSource.DECLARED or grown >= expected / 2)
 
     def _record(self, run: Run) -> None:
