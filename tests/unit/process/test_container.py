@@ -91,3 +91,27 @@ def test_what_stands_before_the_engine_is_used_to_ask_it():
     """A container of root is root's to ask for."""
     container = container_of(["sudo", "-n", "docker", "container", "run", "--name", "x", "image"], {})
     assert container._engine == ("sudo", "-n", "docker")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("--name=a image", "a"),
+        ("--rm -it --gpus all -p 80:80 -p81:81 -itv /a:/b --name a image --name x", "a"),
+        ("--rm image --name x", None),
+        ("-d -e A=1 image server --name=x", None),
+        ("--init --entrypoint server image --cidfile x", None),
+        ("--pull=never -- image --name x", None),
+        ("--name a --name b image", "b"),
+        ("--env --name image --name x", None),
+        ("--name", None),
+    ],
+)
+def test_what_stands_behind_the_image_is_not_for_the_engine(groups, engine, tmp_path, options, name):
+    """The program in the container has options of its own, whose names are often the same."""
+    (tmp_path / "id").write_text(ID)
+    container = container_of([str(engine), "run", *options.split()], {"PATH": "/bin:/usr/bin"})
+    assert (container is None) == (name is None)
+    if container is not None:
+        assert held(container) == [1, 2, 3]
+        assert (tmp_path / "asked").read_text().endswith(f" {name}\n")

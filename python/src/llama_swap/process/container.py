@@ -9,13 +9,23 @@ folder ``ID``), which anybody may read. The ID comes from the file of ``--cidfil
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from llama_swap.process.procfs import cgroup_of
 
 _ENGINES = frozenset({"docker", "podman", "nerdctl"})
+_FLAGS = frozenset(
+    f"--{name}"
+    for name in (
+        "detach", "disable-content-trust", "env-host", "help", "http-proxy", "init", "interactive", "no-healthcheck",
+        "no-hostname", "no-hosts", "oom-kill-disable", "passwd", "privileged", "publish-all", "quiet", "read-only",
+        "read-only-tmpfs", "replace", "rm", "rmi", "sig-proxy", "tls-verify", "tty", "use-api-socket",
+    )
+)  # fmt: skip
+"""Options of ``run`` without a value in the next word (docker's, podman's and nerdctl's references)."""
+_SHORT_FLAGS = "ditPq"
 _ID = re.compile(r"[0-9a-f]{64}")
 _ASK_TIMEOUT_SECONDS = 3.0
 _ASK_AGAIN_SECONDS = 2.0
@@ -75,24 +85,30 @@ def container_of(argv: Sequence[str], environment: Mapping[str, str]) -> Contain
     for place, word in enumerate(argv):
         if Path(word).name not in _ENGINES:
             continue
-        options = list(argv[place + 1 :])
-        if "run" not in options:
+        words = list(argv[place + 1 :])
+        if "run" not in words:
             return None
-        id_file, name = _option(options, "--cidfile"), _option(options, "--name")
+        options = dict(_options(words[words.index("run") + 1 :]))
+        id_file, name = options.get("--cidfile", ""), options.get("--name", "")
         if not id_file and not name:
             return None
         return Container(argv[: place + 1], environment, Path(id_file) if id_file else None, name)
     return None
 
 
-def _option(words: Sequence[str], name: str) -> str:
-    """The value of an option, written in one word or in two."""
-    for place, word in enumerate(words):
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-        if word == name and place + 1 < len(words):
-            return words[place + 1]
-    return ""
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The long options and their values up to the image; what stands behind that is for the program in it."""
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-") or word == "--":
+            return
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            if not equals and name not in _FLAGS:
+                value = next(rest, "")
+            yield name, value
+        elif len(word[1:].lstrip(_SHORT_FLAGS)) == 1:
+            next(rest, "")  # -p 80:80 and -itp 80:80, but not -it or -p80:80
 
 
 def _valid(text: str) -> str:
