@@ -18,6 +18,14 @@ ACCOUNT = {
 }
 
 
+def test_load_times_show_the_gain_of_reading_ahead():
+    """Where there was a start with and one without."""
+    need = {**ACCOUNT["need"], "load_seconds": 41.0}
+    for ahead, told in ((12.0, ", 12.0 s when its file was read ahead"), (None, ""), (41.0, "")):
+        *_, line = account_lines({**ACCOUNT, "need": {**need, "ahead_seconds": ahead}})
+        assert line == f"  took 41.0 s to load lately{told}"
+
+
 def test_claims_of_a_model():
     """Pool by pool; where nothing is held there is nothing to say."""
     memory = [

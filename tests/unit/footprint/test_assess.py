@@ -66,6 +66,17 @@ async def test_learned_is_best(store, facts, tool):
     assert runs() == []
 
 
+async def test_load_times_with_and_without_reading_ahead(store, facts):
+    """Both are told, so that the gain can be seen."""
+    assessor, model = Assessor(store), facts(*FIXED)
+    examined = await assessor.examine(model)
+    store.record(examined.identity, RunFigures({"A": GIB}, 7, 41.0))
+    assert (await assessor.assess(model)).ahead_seconds is None
+    store.record(examined.identity, RunFigures({"A": GIB}, 7, 12.0, read_ahead=True))
+    need = await assessor.assess(model)
+    assert (need.load_seconds, need.ahead_seconds) == (41.0, 12.0)
+
+
 async def test_declared_is_next(store, facts, tool):
     """llama.cpp is not asked either."""
     runs = tool(ANSWER)

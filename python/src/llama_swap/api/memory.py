@@ -78,6 +78,7 @@ def _need(need: Need) -> dict[str, Any]:
         "by_device": dict(need.by_device),
         "parts": [{"what": what, "bytes": size} for what, size in need.parts],
         "load_seconds": need.load_seconds,
+        "ahead_seconds": need.ahead_seconds,
     }
 
 

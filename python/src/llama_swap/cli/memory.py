@@ -56,4 +56,6 @@ def account_lines(account: Mapping[str, Any]) -> Iterator[str]:
     if account["devices"]:
         yield f"  goes to {' and '.join(device['label'] for device in account['devices'])}"
     if need["load_seconds"]:
-        yield f"  took {need['load_seconds']:.1f} s to load lately"
+        ahead = need.get("ahead_seconds")
+        gain = f", {ahead:.1f} s when its file was read ahead" if ahead not in (None, need["load_seconds"]) else ""
+        yield f"  took {need['load_seconds']:.1f} s to load lately{gain}"

@@ -87,7 +87,8 @@ class Assessor:
         found = await asyncio.to_thread(_look, facts)
         learned = self._store.lookup(found.examined.identity)
         need = await self._by_best_source(facts, found, learned, most_bytes)
-        return replace(with_floor(with_declared_host(facts, need), learned), load_seconds=learned.load_seconds)
+        need = with_floor(with_declared_host(facts, need), learned)
+        return replace(need, load_seconds=learned.load_seconds, ahead_seconds=learned.ahead_seconds)
 
     async def _by_best_source(
         self, facts: ModelFacts, found: _Findings, learned: Learned, most_bytes: int | None

@@ -33,6 +33,7 @@ class Need:
         per_device_bytes: what each further device costs when it is split (context and buffers of the driver).
         parts: of what the sum consists, (what, bytes), for people.
         load_seconds: from start to ready as learned; None where it never ran.
+        ahead_seconds: the same where its file was read ahead; None where that was never so.
         added_bytes, added_host_bytes: of ``device_bytes`` and ``host_bytes``, what a run that ran out of memory added;
             less will do where so much is not to be had.
         least_bytes: of one that makes itself smaller where memory is short (llama-server with ``--fit``), what it
@@ -49,6 +50,7 @@ class Need:
     added_bytes: int = 0
     added_host_bytes: int = 0
     least_bytes: int | None = None
+    ahead_seconds: float | None = None
 
     @property
     def least(self) -> "Need":
