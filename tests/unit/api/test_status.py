@@ -78,6 +78,7 @@ def test_account(supervisor):
             "by_device": {},
             "parts": [{"what": "weights", "bytes": 2 * GIB}, {"what": "KV cache", "bytes": GIB}],
             "load_seconds": 4.5,
+            "ahead_seconds": None,
         },
         "devices": [{"pool": "GPU-aaaa", "label": "GPU 0"}],
         "lines": ["GPU 0: 24 GiB"],
