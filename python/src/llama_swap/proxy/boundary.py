@@ -6,11 +6,22 @@ a mistake costs an idle connection its life after the deadline of a head, nothin
 
 import re
 
+from aiohttp import web
+
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)")
 _CHUNKED = re.compile(rb"(?i)\ntransfer-encoding:")
 _UPGRADE = re.compile(rb"(?i)\nupgrade:")
 _LONGEST_HEAD_BYTES = 4 * 1024 * 1024
+
+
+def is_last(request: web.BaseRequest) -> bool:
+    """Whether no further request is read from this connection: its answer says so, and the connection ends with it.
+
+    That is so after any wish to switch protocols. What follows such a request in the same read is dropped by aiohttp
+    (and all of it before 3.13), so what comes after that could begin in the middle of a request.
+    """
+    return not request.keep_alive or "Upgrade" in request.headers
 
 
 class MessageBoundary:

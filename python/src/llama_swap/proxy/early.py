@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import HttpVersion11, web
 
+from llama_swap.proxy.boundary import is_last
 from llama_swap.proxy.error_events import error_event
 from llama_swap.proxy.exchange import Exchange
 from llama_swap.proxy.headers import http_date, is_event_stream, serialize
@@ -46,7 +47,7 @@ class EarlyStream:
         self._exchange = exchange
         self._path = request.path
         self._rejected = b""
-        self.closes = not request.keep_alive
+        self.closes = is_last(request)
         headers = [
             (b"Content-Type", b"text/event-stream"),
             (b"Cache-Control", b"no-cache"),

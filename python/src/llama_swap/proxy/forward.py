@@ -102,8 +102,24 @@ def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoi
         method=outgoing.method,
         length_bytes=length,
         chunked=body is not None and length is None,
+        last=_could_hide_request(body),
     )
     return serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), headers)
+
+
+def _could_hide_request(body: bytes | BodySource | None) -> bool:
+    """Whether a body could be read as requests by an upstream that answers without taking it off its connection.
+
+    llama-server did that when it refused a key, until its HTTP library learnt to drain bodies (2026). So unless a body
+    is a JSON object, which begins as no request can, the upstream is told that nothing follows.
+    """
+    return bool(body) and not (isinstance(body, bytes) and body.lstrip().startswith(b"{"))
+
+
+def _was_read(outgoing: Outgoing, relay: Relay) -> bool:
+    """Whether the upstream has certainly taken the request's body, so that its next answer is not to a piece of it."""
+    refused = relay.head is None or relay.head.status >= 400  # noqa: PLR2004 - RFC 9110's classes
+    return not outgoing.body or not (refused or _could_hide_request(outgoing.body))
 
 
 async def connect(upstream: Upstream, outgoing: Outgoing, *, pooled: bool) -> UpstreamConnection:
@@ -135,7 +151,7 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
         relay = Relay(request, connection, outgoing, exchange)
         sent = await _send(connection, relay, head, outgoing, exchange)
         await _follow(request, upstream, relay)
-        relay.reusable = relay.reusable and sent
+        relay.reusable = relay.reusable and sent and _was_read(outgoing, relay)
     except BaseException as error:
         if relay is not None:
             if isinstance(error, asyncio.CancelledError):

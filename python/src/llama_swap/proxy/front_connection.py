@@ -10,7 +10,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
 
 from llama_swap.proxy.body import is_continue_owed
-from llama_swap.proxy.boundary import MessageBoundary
+from llama_swap.proxy.boundary import MessageBoundary, is_last
 from llama_swap.proxy.forward import RelayedResponse
 from llama_swap.proxy.refusal import refusal
 
@@ -97,7 +97,8 @@ class FrontConnection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Part of aiohttp: the handler has returned, its answer is sent."""
-        if isinstance(resp, web.StreamResponse) and (self._end is not None or is_continue_owed(request)):
+        last = self._end is not None or is_continue_owed(request) or is_last(request)
+        if last and isinstance(resp, web.StreamResponse):
             # A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)

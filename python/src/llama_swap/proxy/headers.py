@@ -114,8 +114,11 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
     method: str,
     length_bytes: int | None,
     chunked: bool = False,
+    last: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """The headers for the upstream; the client's Host is kept, ``authority`` stands in where there is none.
+
+    With ``last`` the upstream is asked to read nothing after this request.
 
     Raises:
         RequestError: INVALID_REQUEST for two Host headers, which front and upstream could read differently.
@@ -136,6 +139,8 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
         sent.append((b"Content-Length", b"%d" % length_bytes))
     elif method in {"POST", "PUT", "PATCH"}:
         sent.append((b"Content-Length", b"0"))
+    if last:
+        sent.append((b"Connection", b"close"))
     return sent
 
 

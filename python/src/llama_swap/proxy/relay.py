@@ -16,6 +16,7 @@ import httptools
 from aiohttp import HttpVersion11, web
 
 from llama_swap.proxy.answer import AnswerHead, BadAnswerError, Framing, blank_surplus, client_head
+from llama_swap.proxy.boundary import is_last
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import TAIL_BYTES, Exchange, Outgoing
 from llama_swap.proxy.heads import HeadReader
@@ -99,9 +100,8 @@ class Relay:
         self.ending: Ending | None = None
         self.detail = ""
         self.head: AnswerHead | None = None
-        self.heard = self.paused = False
-        self.closes = not request.keep_alive
-        self.reusable = self.chunked_here = False
+        self.heard = self.paused = self.reusable = self.chunked_here = False
+        self.closes = is_last(request)
         connection.on_data = self._read_head
         connection.on_lost = self._lost
 
