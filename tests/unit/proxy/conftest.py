@@ -131,10 +131,10 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     length = next((int(line.split(b":")[1]) for line in fields if line.startswith(b"content-length:")), 0)
     body = await reader.readexactly(length)
     if b"transfer-encoding: chunked" in fields:
-        while size := int(await reader.readline(), 16):
+        while size := int(await reader.readuntil(b"\r\n"), 16):
             body += await reader.readexactly(size)
-            await reader.readline()
-        await reader.readline()
+            await reader.readuntil(b"\r\n")
+        await reader.readuntil(b"\r\n")
     return head, body
 
 

@@ -29,6 +29,10 @@ class FakeRequest:
         """Part of the stand-in."""
         return not self.pieces
 
+    def read_nowait(self):
+        """Part of the stand-in: nothing has come yet."""
+        return b""
+
     async def readany(self):
         """Part of the stand-in."""
         await asyncio.sleep(0)

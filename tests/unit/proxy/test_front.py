@@ -98,6 +98,7 @@ async def test_private_names_of_aiohttp():
     assert connection._waiter is connection._task_handler is None
     assert connection._manager is server
     assert connection._force_close is False
+    assert len(connection._messages) == 0
     assert connection._request_handler == connection._admit
     assert web.RequestHandler(server, loop=asyncio.get_running_loop())._request_handler is server.request_handler
     app = web.Application()

@@ -7,8 +7,8 @@ import logging
 import pytest
 from aiohttp import web
 
-from llama_swap.proxy import front
-from llama_swap.proxy.body import read_body
+from llama_swap.proxy import body, front
+from llama_swap.proxy.body import StreamedBody, read_body
 from llama_swap.proxy.boundary import MessageBoundary
 from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import Outcome, Outgoing
@@ -125,6 +125,79 @@ async def test_leave_is_given_once_and_only_to_who_waits(plane):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"{}")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+BROKEN_BODIES = {
+    "no size": b"zz\r\n",
+    "longer than its size": b"2\r\nabc",
+    "extension": b"2;\n",
+    "request in the trailer": b"0\r\nGET / HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("rest", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
+@pytest.mark.parametrize("streams", [False, True])
+async def test_body_that_breaks_in_the_middle(plane, rest, streams):
+    """Whoever waits for it hears of it, one answer says so, and the upstream gets no whole request."""
+    begun = asyncio.Event()
+
+    async def handle(request, exchange):
+        begun.set()
+        sent = StreamedBody(request, limit_bytes=0) if streams else await read_body(request, limit_bytes=0)
+        return await forward(request, plane.upstream, Outgoing("POST", "/", request.raw_headers, sent, "m"), exchange)
+
+    plane.on_request = handle
+    reader, writer = await plane.client()
+    async with asyncio.timeout(10):
+        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await begun.wait()
+        writer.write(rest)
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"invalid_request" in answer
+    assert b"\r\nConnection: close\r\n" in answer
+    assert plane.requests == []
+    writer.close()
+
+
+async def test_body_that_breaks_before_it_is_read(plane):
+    """The same where the request has not begun to be served."""
+
+    async def handle(request, _exchange):
+        await read_body(request, limit_bytes=0)
+        return web.Response()
+
+    plane.on_request = handle
+    reader, writer = await plane.client()
+    async with asyncio.timeout(10):
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        connection = plane.runner.server.connections[0]
+        connection.data_received(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        connection.data_received(b"zz\r\n")
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"invalid_request" in answer
+    writer.close()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_body_that_stops(plane, monkeypatch, streams):
+    """It is waited for so long and no longer, for a lease may be held meanwhile."""
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.1)
+
+    async def handle(request, exchange):
+        sent = StreamedBody(request, limit_bytes=0) if streams else await read_body(request, limit_bytes=0)
+        return await forward(request, plane.upstream, Outgoing("POST", "/", request.raw_headers, sent, "m"), exchange)
+
+    plane.on_request = handle
+    reader, writer = await plane.client()
+    async with asyncio.timeout(10):
+        writer.write(POST + b"Content-Length: 100\r\n\r\na")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"did not go on" in await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split()[0]))
+    assert plane.requests == []
     writer.close()
 
 

@@ -7,6 +7,9 @@ from aiohttp import web
 
 from llama_swap.api.site import site_of
 from llama_swap.errors import Reason, RequestError
+from llama_swap.proxy.body import read_body
+
+_BODY_BYTES = 64 * 1024
 
 
 async def list_profiles(request: web.Request) -> web.Response:
@@ -22,7 +25,7 @@ async def list_profiles(request: web.Request) -> web.Response:
 async def set_active(request: web.Request) -> web.Response:
     """``PUT /api/profiles/active`` with ``{"name": NAME}``, or null or "" for none."""
     site = site_of(request)
-    name = _name_in(await request.read())
+    name = _name_in(await read_body(request, limit_bytes=_BODY_BYTES))
     if name is not None and name not in site.config.profiles:
         raise RequestError(Reason.NOT_FOUND, f'profile "{name}" not found')
     site.profile_switch.activate(name)

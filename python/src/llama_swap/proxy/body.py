@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
 
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy import jsonpath
@@ -20,6 +20,9 @@ from llama_swap.proxy.refusal import envelope
 
 COMPRESSED_LIMIT_BYTES = 64 * 1024 * 1024
 """What a compressed body may unpack to where no limit is configured; plain bodies are bounded by what was sent."""
+
+BODY_SECONDS = 60.0
+"""How long a client may keep us waiting for the next piece of its body: it may hold a lease meanwhile."""
 
 _SMALL_BYTES = 64 * 1024
 
@@ -183,14 +186,14 @@ async def read_pieces(request: web.BaseRequest, *, limit_bytes: int = 0) -> Asyn
     """The body as the client sends it, up to ``limit_bytes`` (0 is no limit).
 
     Raises:
-        RequestError: INVALID_REQUEST where its framing is broken, BODY_TOO_LARGE.
+        RequestError: INVALID_REQUEST where its framing is broken or it stops coming, BODY_TOO_LARGE.
     """
     grant_continue(request)
     content = request.content
     size = 0
     try:
         while not content.at_eof():
-            piece = await content.readany()
+            piece = content.read_nowait() or await _wait_piece(content)
             size += len(piece)
             if limit_bytes and size > limit_bytes:
                 raise _too_large(limit_bytes)
@@ -198,6 +201,15 @@ async def read_pieces(request: web.BaseRequest, *, limit_bytes: int = 0) -> Asyn
                 yield piece
     except web.RequestPayloadError as error:
         raise RequestError(Reason.INVALID_REQUEST, f"the request's body is broken: {error}") from error
+
+
+async def _wait_piece(content: StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await content.readany()
+    except TimeoutError as error:
+        message = f"the request's body did not go on for {BODY_SECONDS:g} s"
+        raise RequestError(Reason.INVALID_REQUEST, message) from error
 
 
 async def _unpack(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from llama_swap.proxy.body import is_continue_owed
@@ -26,8 +27,8 @@ class FrontConnection(web.RequestHandler):
     """What aiohttp lacks: a deadline for heads, errors without its own pages, a bound on connections, an orderly end.
 
     Inheritance is aiohttp's only way to see the bytes of a connection. ``_waiter`` (set while the connection waits for
-    a request), ``_task_handler``, ``_request_handler``, ``_manager`` and ``_force_close`` are private, and pinned by a
-    test.
+    a request), ``_messages`` (those to be served), ``_task_handler``, ``_request_handler``, ``_manager`` and
+    ``_force_close`` are private, and pinned by a test.
 
     Args:
         manager: aiohttp's server.
@@ -36,7 +37,7 @@ class FrontConnection(web.RequestHandler):
         options: for aiohttp.
     """
 
-    __slots__ = ("_boundary", "_end", "_head_deadline", "_head_seconds", "_is_full", "_serve")
+    __slots__ = ("_boundary", "_end", "_head_deadline", "_head_seconds", "_is_broken", "_is_full", "_serve", "_served")
 
     def __init__(
         self, manager: web.Server, *, head_seconds: float, is_full: Callable[[], bool] | None = None, **options: Any
@@ -45,6 +46,8 @@ class FrontConnection(web.RequestHandler):
         self._head_seconds = head_seconds
         self._head_deadline: asyncio.TimerHandle | None = None
         self._boundary = MessageBoundary()
+        self._is_broken = False
+        self._served: web.BaseRequest | None = None
         self._end: asyncio.Future[None] | None = None
         self._is_full = is_full
         self._serve = self._request_handler
@@ -60,6 +63,8 @@ class FrontConnection(web.RequestHandler):
         if codings and request.version < HttpVersion11:
             return self.handle_error(request, 400, message="HTTP/1.0 has no Transfer-Encoding")
         assert self._serve is not None  # noqa: S101 - set while connected
+        self._served = request
+        self._break_body(request)
         return await self._serve(request)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,10 +85,19 @@ class FrontConnection(web.RequestHandler):
         if not data:
             return
         self._boundary.take(data)
+        if self._served is not None:
+            self._break_body(self._served)
         if self._is_waiting:
             self._expect_head()
         else:
             self._stop_head_deadline()
+
+    def _break_body(self, request: web.BaseRequest) -> None:
+        """Tell who reads a body whose framing is broken: aiohttp answers that only after the request, which waits."""
+        if self._messages and not request.content.is_eof():
+            self._is_broken = not isinstance(self._messages[-1][0], RawRequestMessage)
+            if self._is_broken:
+                request.content.set_exception(web.RequestPayloadError("its framing is not valid"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Part of asyncio.Protocol."""
@@ -97,7 +111,10 @@ class FrontConnection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Part of aiohttp: the handler has returned, its answer is sent."""
-        last = self._end is not None or is_continue_owed(request) or is_last(request)
+        self._served = None
+        if self._is_broken:
+            request.content.feed_eof()  # nothing is left to wait for
+        last = self._end is not None or self._is_broken or is_continue_owed(request) or is_last(request)
         if last and isinstance(resp, web.StreamResponse):
             # A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
             resp.force_close()
