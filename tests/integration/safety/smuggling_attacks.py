@@ -153,7 +153,7 @@ ATTACKS = {
         POST.replace(b"POST", b"FROB") + b"Content-Length: {hidden length}\r\n", HIDDEN
     ),
     "body that is refused": Attack(POST + b"Content-Length: {hidden length}\r\n", HIDDEN),
-    "CONNECT": Attack(b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n", HIDDEN, waits=True),
+    "CONNECT": Attack(b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\n", HIDDEN),
     "request behind a request": Attack(POST + LENGTH, CHAT + HIDDEN, passes=1),
     "body cut short": Attack(POST + b"Content-Length: 1000\r\n", CHAT + HIDDEN, waits=True),
     "chunks cut short": Attack(POST + CHUNKED, chunk(CHAT) + b"ff\r\n" + HIDDEN, waits=True),

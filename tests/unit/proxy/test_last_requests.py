@@ -68,3 +68,12 @@ async def test_half_a_request_behind_a_wish_to_switch(plane, wire):
             assert await reader.read() == b""
     assert len(plane.requests) == 1
     writer.close()
+
+
+async def test_trailers_are_no_headers_of_the_next_request(plane):
+    """The connection ends with a body in chunks: aiohttp would take them for that, and a proxy may mix its clients."""
+    chunked = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Trailer: y\r\n\r\n"
+    answer = await plane.ask(chunked + HIDDEN, OK)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answer
+    assert len(plane.requests) == 1

@@ -57,6 +57,8 @@ class FrontConnection(web.RequestHandler):
         """Serve a request whose framing every reader understands alike (aiohttp takes `gzip, chunked` for chunked)."""
         if request.version not in {HttpVersion10, HttpVersion11}:
             return self.handle_error(request, 400, message="this server speaks HTTP/1.0 and HTTP/1.1")
+        if request.method == "CONNECT":
+            return self.handle_error(request, 400, message="this server is no tunnel")
         codings = request.headers.getall("Transfer-Encoding", [])
         if codings and (len(codings) > 1 or codings[0].strip().lower() != "chunked"):
             return self.handle_error(request, 400, message="Transfer-Encoding may only be `chunked`")
