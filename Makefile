@@ -1,4 +1,4 @@
-# make demo | test | test-fast | test-vm | lint | format | docs | conformance | bench | clean
+# make demo | test | test-fast | test-vm | lint | format | docs | conformance | bench | fuzz | clean
 #
 # Needs python3 (3.11 or later) with venv, and make; everything else goes into .venv.
 # Another interpreter: make PYTHON=python3.13 test
@@ -12,7 +12,7 @@ RUFF_PATHS := python/src tests bench
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 2 --dist loadscope
 
-.PHONY: demo test test-fast lint format docs conformance bench clean
+.PHONY: demo test test-fast lint format docs conformance bench fuzz clean
 
 demo: .venv/.installed-demo
 	@exec $(BIN)/python -m llama_swap.demo --listen $(LISTEN)
@@ -49,6 +49,14 @@ bench: .venv/.installed-dev
 	$(BIN)/python bench/simulation.py
 	$(BIN)/python -m bench.proxy $(BENCH)
 
+# Coverage-guided fuzzing of what faces the network: make fuzz SECONDS=3600. What it learns stays in .venv/fuzz; an input
+# that shows a defect is printed, left there, and belongs into tests/fuzz/corpus.
+fuzz: SECONDS := 600
+fuzz: .venv/.installed-dev
+	@mkdir -p .venv/fuzz/learnt
+	$(BIN)/python tests/fuzz/target.py -max_total_time=$(SECONDS) -timeout=20 -max_len=2048 \
+	  -artifact_prefix=.venv/fuzz/ .venv/fuzz/learnt tests/fuzz/corpus
+
 clean:
 	rm -rf .venv python/dist
 	find . -name .git -prune -o -type d \
@@ -57,7 +65,7 @@ clean:
 
 # The stamps make a changed pyproject.toml install again; another version of Python starts afresh.
 .venv/.installed-demo: EXTRAS := demo
-.venv/.installed-dev: EXTRAS := demo,speed,test,lint,clients
+.venv/.installed-dev: EXTRAS := demo,speed,test,fuzz,lint,clients
 .venv/.installed-demo .venv/.installed-dev: python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or later is needed: make PYTHON=python3.13 ..."; exit 1; }

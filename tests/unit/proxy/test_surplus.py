@@ -55,6 +55,14 @@ async def test_blank_lines_after_a_chunked_message_are_cut_off(plane, wire, blan
     assert plane.connections == 2
 
 
+@pytest.mark.parametrize("trailer", [b"Content-Length: 3\r\n", b"X: y\r\ntransfer-encoding: chunked\r\n"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_trailers_that_frame_are_refused(plane, wire, trailer, version):
+    """They could tell another reader of another end."""
+    await ask_twice(plane, wire, CHUNKED + b"2\r\nhi\r\n0\r\n" + trailer + b"\r\n", version=version)
+    assert (await plane.exchange_ended()).outcome is Outcome.UPSTREAM_DIED
+
+
 @pytest.mark.parametrize("surplus", [EVIL, b"\r\n"])
 async def test_surplus_is_cut_off_for_http_1_0(plane, wire, surplus):
     """An unwrapped body is known exactly: it passes whole and nothing else does."""

@@ -14,6 +14,7 @@ _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _SWITCHING = 101
 _DATE_BYTES = len(b"date")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 
 
@@ -111,9 +112,16 @@ class AnswerHead:
             self.reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one trailer, which only passes in the raw bytes."""
+        """One header, or one trailer, which only passes in the raw bytes.
+
+        Raises:
+            BadAnswerError: a trailer that speaks of framing (RFC 9110 §6.5.1); the parser's caller sees an
+                ``HttpParserError``.
+        """
         if not self.status:
             self.headers.append((name, value))
+        elif name.lower() in _FRAMING:
+            raise BadAnswerError("a trailer may not delimit a message")
 
     def on_headers_complete(self) -> None:
         """The head has ended."""
