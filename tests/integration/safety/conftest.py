@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -94,13 +95,13 @@ class Recorder:
     Attributes:
         requests: all of them, whatever connection they came on.
         ambiguous: what was not in canonical form.
-        left_over: bytes of requests that were not finished, by connection.
+        answers: what is sent for a request; without an end the connection stays open after it.
     """
 
     listener: socket.socket
     requests: list[Received] = field(default_factory=list)
     ambiguous: list[AmbiguousError] = field(default_factory=list)
-    left_over: list[bytes] = field(default_factory=list)
+    answers: Callable[[Received], bytes] = lambda _request: _ANSWER
     threads: list[threading.Thread] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
 
@@ -128,12 +129,10 @@ class Recorder:
                     while taken := take_request(data):
                         request, data = taken
                         self.requests.append(request)
-                        connection.sendall(_ANSWER)
+                        connection.sendall(self.answers(request))
                 except AmbiguousError as error:
                     self.ambiguous.append(error)
                     return
-        if data:
-            self.left_over.append(data)
 
     def close(self):
         """End every connection."""

@@ -194,6 +194,7 @@ AMBIGUOUS = [
     b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     OK + b"X\x00: a\r\n\r\n",
     b"nonsense\r\n\r\n",
+    b"HTTP/1.1 010 Early\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
     OK + b"X: " + b"a" * 70_000,
 ]
 

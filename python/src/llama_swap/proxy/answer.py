@@ -94,6 +94,8 @@ class AnswerHead:
             raise BadAnswerError(f"the answer's head is malformed: {error}") from error
         if not self.status:
             raise BadAnswerError("the answer's head does not end where it should")
+        if self.status < 100:  # noqa: PLR2004 - RFC 9110 §15
+            raise BadAnswerError(f"{self.status} is no status")
         if not _REASON.fullmatch(self.reason):
             self.reason = b""  # control characters, which llhttp lets pass; nobody needs the phrase (RFC 9112 §4)
 
