@@ -195,8 +195,16 @@ def wire(service):
 
 
 @pytest.fixture
+def service(service):
+    """The same, stopped in the ordinary way: a model that outlives it would be left to this process."""
+    yield service
+    if service.process is not None and service.process.poll() is None:
+        service.stop()
+
+
+@pytest.fixture
 def recorded(service, recorder):
     """The service with one model ``m``, whose upstream is the recorder."""
     model = {"cmd": "sleep 1000", "proxy": f"http://127.0.0.1:{recorder.port}", "checkEndpoint": "none"}
-    service.write({"logToStdout": "both", "models": {"m": model}})
+    service.write({"models": {"m": model}})
     return service.start()
