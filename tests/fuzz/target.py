@@ -55,24 +55,26 @@ class Fuzzer:
 
 
 def check_form(reads):
-    """However a form is cut, the same value is found in it, at the place that is told."""
+    """However a form is cut, the same fields are found in it, at the places that are told."""
     whole = b"".join(reads)
     found = _scan([whole])
     assert found == _scan(reads)
-    if found is not None:
-        value, start, end = found
-        assert whole[start:end] == value
-        assert b"\r\n--" + BOUNDARY not in value
+    for field in found.values() if found else ():
+        assert whole[field.start : field.end] == field.value
+        assert b"\r\n--" + BOUNDARY not in field.value
+        assert whole[field.part_start :].startswith(b"--" + BOUNDARY)
+        assert field.part_start < field.start <= field.end < field.part_end
 
 
 def _scan(reads):
-    scanner = FieldScanner(BOUNDARY)
+    """The fields of a form; None where it is refused."""
+    scanner = FieldScanner(BOUNDARY, (b"model", b"ttl"))
     try:
         for read in reads:
             scanner.feed(read)
     except RequestError:
-        return "refused"
-    return (scanner.value, scanner.start, scanner.end) if scanner.found else None
+        return None
+    return scanner.fields
 
 
 def check_json(body):
