@@ -11,7 +11,7 @@ import yaml
 
 from llama_swap.config import PortBook, load_config
 from llama_swap.errors import Reason, RequestError
-from llama_swap.gpu import Device, ProcessUse
+from llama_swap.gpu import Device, MemoryReading, ProcessUse
 from llama_swap.process import ExitReport, LaunchFailed, NotReady
 from llama_swap.scheduler import commands
 from llama_swap.scheduler.memory import Need, NeedSource
@@ -89,9 +89,10 @@ async def test_load_time_and_queue_time_are_told_apart(tmp_path):
         asking = asyncio.gather(ask(), ask())
         (await launcher.wait_launched(1)).become_ready()
         for lease in await asking:
+            began = max(lease.arrived_at, lease.instance.started_at)
+            assert lease.load_seconds == pytest.approx(lease.instance.ready_at - began)
             waited = lease.granted_at - lease.arrived_at
-            assert lease.load_seconds == pytest.approx(waited, abs=0.005)
-            assert lease.queue_seconds == pytest.approx(0, abs=0.005)
+            assert lease.load_seconds + lease.queue_seconds == pytest.approx(waited)
 
 
 async def test_refusal_carries_reason_and_output(tmp_path):
@@ -359,6 +360,39 @@ async def test_where_memory_decides_two_that_fit_stay_together(tmp_path, launche
         assert observer.needs == [("a", needs(20)), ("b", needs(10))]
 
 
+async def test_what_grew_at_the_end_is_learned(tmp_path, launcher, memory):
+    """It is looked at once more before it is stopped, since readings are seconds apart."""
+    memory.needs["a"] = needs(5)
+    async with running(make_config(tmp_path, {"a": {}}), launcher, memory=memory) as (supervisor, _):
+        async with supervisor.lease("a"):
+            memory.taken[launcher.processes[0].pid] = {0: 8 << 30}
+        await supervisor.unload("a")
+        assert memory.recorded[-1][1].by_device == {"GPU-0": 8 << 30}
+
+
+@pytest.mark.parametrize("failing", [True, False])
+async def test_a_driver_that_does_not_answer_keeps_nobody(tmp_path, launcher, memory, monkeypatch, failing):
+    """What is to be stopped is stopped."""
+    monkeypatch.setattr("llama_swap.supervisor.running._LOOK_SECONDS", 0.01)
+    memory.needs["a"] = needs(5)
+    async with running(make_config(tmp_path, {"a": {}}), launcher, memory=memory) as (supervisor, _):
+        async with supervisor.lease("a"):
+            pass
+        hangs = asyncio.Event()
+
+        async def read(_holders):
+            if failing:
+                raise RuntimeError
+            await hangs.wait()
+            return MemoryReading(0.0, None, (), {})
+
+        monkeypatch.setattr(memory, "read", read)
+        unloading = asyncio.create_task(supervisor.unload("a"))
+        await launcher.processes[0].wait_exit()
+        hangs.set()
+        await unloading
+
+
 async def test_words_of_a_process_that_memory_ran_out(tmp_path, memory):
     """They make its end while loading one for want of memory, whatever its exit status."""
     launcher = FakeLauncher(ready_at_once=False)
@@ -383,16 +417,25 @@ async def test_a_request_is_told_that_memory_ran_out(tmp_path, launcher, words, 
         process.exit("killed by SIGABRT", out_of_memory=kernel)
         if short:
             with pytest.raises(RequestError, match="model 'a': it ran out of memory") as caught:
-                await lease.instance.blame_memory(broken)
+                await lease.instance.blame(broken)
             assert caught.value.reason is Reason.OUT_OF_MEMORY
         else:
-            await lease.instance.blame_memory(broken)
+            await lease.instance.blame(broken)
+
+
+async def test_a_request_is_told_that_it_was_cut_by_a_yield(tmp_path, launcher):
+    """With that reason and a time to try again, not as a fault of the model."""
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
+        lease.instance.yielded_because = "a game runs"
+        with pytest.raises(RequestError, match="stopped while it served this request: a game runs") as caught:
+            await lease.instance.blame(RequestError(Reason.UPSTREAM_FAILED, "connection reset"))
+        assert (caught.value.reason, caught.value.retry_after_seconds) == (Reason.YIELDED, 60)
 
 
 async def test_an_error_of_the_client_is_not_memory_s(tmp_path, launcher):
     """Nobody waits for the end of a process because a request was wrong."""
     async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
-        await lease.instance.blame_memory(RequestError(Reason.INVALID_REQUEST, "no"))
+        await lease.instance.blame(RequestError(Reason.INVALID_REQUEST, "no"))
 
 
 @pytest.mark.parametrize(
