@@ -66,26 +66,33 @@ def test_a_container_that_cannot_be_seen_into_keeps_what_was_declared(serve, ser
     assert starts(service, "a", "b") == [1, 1]
 
 
-def test_a_server_that_makes_itself_smaller_is_not_refused(serve, service, card, tmp_path):
-    """Alone it took all there was; with a little less it shortens its context, and that is its own affair."""
-    program, model = tmp_path / "llama-server", tmp_path / "m.gguf"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S {FAKE} "$@"\n')
-    program.chmod(0o755)
-    _write_llama(model)
+def test_a_server_that_makes_itself_smaller_is_not_refused(serve, service, card, adapting):
+    """What it took of an empty card is a wish: it takes what there is, and again all of it when that is there."""
     machine = card(24)
-    serve(machine, {"a": {"cmd": f"{program} -m {model} --port ${{PORT}} --name a {gib(22.8)}"}})
-    assert service.chat("a").status_code == 200
-    service.wait_until(lambda: claim(service, "a") == 22)
-    service.http.post("/api/models/unload")
-    service.wait_until(lambda: not service.states())
+    serve(machine, {"a": {"cmd": f"{adapting} --name a"}, "b": service.model(gib(1), vram="1GiB")})
+    assert _taken(service) == 22.8
+    _unload(service)
     need = service.http.get("/api/explain/a").json()["memory"]["need"]
     assert (need["source"], need["device_bytes"]) == ("learned", int(22.8 * GIB))
+
     desktop = machine.foreign(gpu0=1.5)
+    assert "22.5 GiB can be had" in _measured(service)
+    assert _taken(service) == 21.5
+    _unload(service)
+    game = machine.foreign(gpu0=22)
+    assert "512 MiB can be had" in _measured(service)
     answer = service.chat("a")
-    assert answer.json()["error"]["code"] == "out_of_memory", "it was tried; only that the fake does not shrink"
-    assert starts(service, "a") > [1]
-    desktop.kill()
-    desktop.wait()
+    assert errors_of(answer) == (507, "insufficient_memory", "false")
+    assert "makes itself smaller: takes what there is, at least" in answer.json()["error"]["message"]
+
+    for other in (desktop, game):
+        other.kill()
+        other.wait()
+    assert "24.0 GiB can be had" in _measured(service)
+    service.echo("b")
+    assert _taken(service) == 22.0
+    assert service.states() == {"a": "ready", "b": "ready"}, "as much as it usually takes is there beside b"
+    assert not service.journal("out-of-memory")
 
 
 def test_memory_of_the_machine_may_be_declared_alone(serve, service):
@@ -93,6 +100,41 @@ def test_memory_of_the_machine_may_be_declared_alone(serve, service):
     serve(None, {"small": service.model(ram="1GiB"), "huge": service.model(ram="900TiB")})
     assert errors_of(service.chat("huge")) == (507, "insufficient_memory", "false")
     assert service.chat("small").status_code == 200
+
+
+@pytest.fixture
+def adapting(tmp_path):
+    """A llama-server without -c and -ngl: it takes what is free but a GiB, and 22.8 GiB at most."""
+    program, model = tmp_path / "llama-server", tmp_path / "m.gguf"
+    program.write_text(
+        f"""#!{sys.executable} -S
+import os, sys
+sys.path.insert(0, {str(FAKE.parent)!r})
+import fake_card
+size = min(int(22.8 * (1 << 30)), fake_card.Card(os.environ["FAKE_CARD"]).free(0) - (1 << 30))
+os.execv(sys.executable, [sys.executable, "-S", {str(FAKE)!r}, *sys.argv[1:], "--vram", str(size)])
+"""
+    )
+    program.chmod(0o755)
+    _write_llama(model)
+    return f"{program} -m {model} --port ${{PORT}}"
+
+
+def _taken(service):
+    """GiB that a took for a request."""
+    assert service.chat("a").status_code == 200
+    return round(service.journal("vram", "a")[-1]["taken"]["0"] / GIB, 1)
+
+
+def _measured(service):
+    """What explain says of the card, which it looks at for that."""
+    return service.http.get("/api/explain/a").json()["memory"]["lines"][-1]
+
+
+def _unload(service):
+    service.wait_until(lambda: claim(service, "a") == int(service.journal("vram", "a")[-1]["taken"]["0"]) >> 30)
+    service.http.post("/api/models/unload")
+    service.wait_until(lambda: not service.states())
 
 
 def _is_counted(service):
