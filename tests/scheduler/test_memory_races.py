@@ -125,6 +125,16 @@ def test_r14_a_child_that_ignores_the_stop_is_killed(play_fit):
     p.at(10).ticks().expect("kill a").at(60).ticks().exits("a", "signal 9").expect("start b")
 
 
+def test_r15_no_sleeping_child_has_to_wake(play_fit):
+    """R15: what is idle exits, and the next use starts a fresh process; if that dies the next request tries anew."""
+    p = play_fit({"a": 16}, ttl_seconds=5).runs("a")
+    asleep = p.instance_ids["a"]
+    p.at(5).ticks().expect("stop a").exits("a").arrives(1, "a").expect("start a")
+    assert p.instance_ids["a"] != asleep
+    p.exits("a", "CUDA error: invalid argument").expect("reject 1 start_failed").message("CUDA error: invalid argument")
+    p.arrives(2, "a").expect("start a").ready("a").expect("grant 2")
+
+
 def test_r16_a_shutdown_forgets_no_process(play_fit):
     """R16: but it waits for no driver."""
     p = play_fit({"a": 10, "b": 8}).runs("a", "b").shuts_down().expect("stop a", "stop b")

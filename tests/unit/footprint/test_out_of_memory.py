@@ -72,7 +72,7 @@ def test_a_line_says_so(line):
 
 
 @pytest.mark.parametrize("line", SAYS_NOTHING)
-def test_a_line_says_nothing_of_it(line):
+def test_r20_a_line_says_nothing_of_it(line):
     """R20: neither a word within another, nor a warning that is survived, nor somebody's text about the matter."""
     assert not says_out_of_memory(line)
 
