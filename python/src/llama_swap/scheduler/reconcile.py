@@ -193,10 +193,19 @@ def _ending(instance: Instance, because: str, cause: StopCause, needed_by: str =
 
 def _stop(state: State, command: StopProcess, commands: list[Command], now: float) -> None:
     instance = state.instances[command.model]
+    command = replace(command, look_first=_may_have_grown(state, instance))
     state.move(instance, Phase.STOPPING, command.because, now)
     commands.append(command)
     if not instance.spec.stop_grace_seconds:
         _kill(instance, commands, now)
+
+
+def _may_have_grown(state: State, instance: Instance) -> bool:
+    """Whether it was used since the last reading, where there are any."""
+    memory = state.memory
+    if memory.at is None or not (memory.has_devices or state.is_ruled_by_memory) or state.closing_since is not None:
+        return False
+    return instance.ready_at is not None and (bool(instance.leases) or instance.used_at > memory.at)
 
 
 def _kill(instance: Instance, commands: list[Command], now: float) -> None:
