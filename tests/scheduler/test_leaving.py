@@ -1,5 +1,6 @@
 """Clients that leave: before, during and after the load they asked for."""
 
+from llama_swap.scheduler.commands import StopProcess
 from llama_swap.scheduler.spec import GroupSpec
 
 
@@ -53,3 +54,35 @@ def test_the_victim_comes_back_when_only_it_is_wanted(play):
     """A request that queued behind a swap is served even if the swap's target is not wanted any more."""
     p = play("ab").loaded("a").arrives(1, "b").expect("stop a").arrives(2, "a").goes(1).exits("a").expect("start a")
     p.ready("a").expect("grant 2")
+
+
+def looks_first(p):
+    """Whether the latest stop wants memory to be measured before."""
+    (stop,) = [command for command in p.commands if isinstance(command, StopProcess)]
+    return stop.look_first
+
+
+def test_what_was_used_since_the_last_reading_is_looked_at_before_it_goes(play_fit):
+    """It may have grown with its last request, and has its most then."""
+    p = play_fit({"a": 10}).runs("a").at(1).arrives(1, "a").expect("grant 1").at(2).goes(1)
+    assert looks_first(p.unloads("a").expect("stop a"))
+    p.exits("a").runs("a").at(20).measures()
+    assert not looks_first(p.at(21).unloads("a").expect("stop a"))
+
+
+def test_what_is_cut_is_looked_at_before_it_goes(play_fit):
+    """It is in use at this moment."""
+    p = play_fit({"a": 10}).runs("a").arrives(1, "a").expect("grant 1").at(20).measures()
+    assert looks_first(p.unloads("a").expect("stop a"))
+
+
+def test_nobody_looks_where_nothing_is_measured(play):
+    """There is nothing to learn."""
+    p = play("a").loaded("a").at(1).arrives(1, "a").expect("grant 1").at(2).goes(1)
+    assert not looks_first(p.unloads("a").expect("stop a"))
+
+
+def test_nobody_looks_at_the_end_of_the_service(play_fit):
+    """It shall not take longer for that."""
+    p = play_fit({"a": 10}).runs("a").at(1).arrives(1, "a").expect("grant 1").at(2).goes(1)
+    assert not looks_first(p.shuts_down().expect("stop a"))

@@ -364,6 +364,10 @@ async def test_what_grew_at_the_end_is_learned(tmp_path, launcher, memory):
     """It is looked at once more before it is stopped, since readings are seconds apart."""
     memory.needs["a"] = needs(5)
     async with running(make_config(tmp_path, {"a": {}}), launcher, memory=memory) as (supervisor, _):
+        await supervisor.load("a")
+        memory.taken[launcher.processes[0].pid] = {0: 5 << 30}
+        for _turn in range(5):  # of the loop, for the reading of what is ready
+            await asyncio.sleep(0)
         async with supervisor.lease("a"):
             memory.taken[launcher.processes[0].pid] = {0: 8 << 30}
         await supervisor.unload("a")
@@ -387,10 +391,10 @@ async def test_a_driver_that_does_not_answer_keeps_nobody(tmp_path, launcher, me
             return MemoryReading(0.0, None, (), {})
 
         monkeypatch.setattr(memory, "read", read)
-        unloading = asyncio.create_task(supervisor.unload("a"))
-        await launcher.processes[0].wait_exit()
-        hangs.set()
-        await unloading
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(supervisor.unload("a"))
+            await launcher.processes[0].wait_exit()
+            hangs.set()
 
 
 async def test_words_of_a_process_that_memory_ran_out(tmp_path, memory):

@@ -53,6 +53,8 @@ class StopProcess:
 
     Attributes:
         needed_by: the model that gets the place of an evicted one, else "".
+        look_first: it was used since the memory was read last, so what it holds now, the most it ever will, is to be
+            learned before it goes.
     """
 
     instance_id: int
@@ -60,6 +62,7 @@ class StopProcess:
     because: str
     cause: StopCause = StopCause.UNLOADED
     needed_by: str = ""
+    look_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

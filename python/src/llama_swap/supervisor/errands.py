@@ -82,6 +82,12 @@ class Errands:
         """Find out what is free and who has what; ends in MemoryMeasured."""
         self._set_out(self._measure(), "measure memory")
 
+    async def look(self, at_most_seconds: float) -> None:
+        """Measure now, and wait for it, but not for longer than this; the reading then goes on."""
+        if self._senses is not None:
+            assert self._tasks is not None  # noqa: S101 - begin() is called before the first event
+            await asyncio.wait({self._tasks.create_task(self._measure(), name="look")}, timeout=at_most_seconds)
+
     async def refresh(self, model: Model) -> None:
         """Bring up to date what a decision about a model goes by: the memory, and what it needs unless it runs."""
         await self._measure()  # or the end of its last run could come after the assessment, and make it old

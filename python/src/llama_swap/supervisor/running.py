@@ -14,6 +14,9 @@ from llama_swap.supervisor.instance import Instance
 from llama_swap.supervisor.ports import Observer, RunningProcess, StartsProcesses
 from llama_swap.supervisor.translate import launch_spec, local_port, upstream_timeouts
 
+_LOOK_SECONDS = 0.5
+"""A reading takes some ten milliseconds."""
+
 
 class Running:
     """Every instance whose process is not gone.
@@ -67,11 +70,17 @@ class Running:
         instance.yielded_because = command.because if command.cause is commands.StopCause.YIELDED else ""
         if instance.process is None:
             return
-        try:
-            instance.process.terminate()
-        except OSError:
-            # No descriptor or process to spare for the polite way.
-            instance.process.kill()
+        if command.look_first:
+            assert self._tasks is not None  # noqa: S101 - begin() is called before the first event
+            self._tasks.create_task(self._stop_seen(instance), name=f"stop instance {instance.instance_id}")
+        else:
+            _terminate(instance.process)
+
+    async def _stop_seen(self, instance: Instance) -> None:
+        """Measure what it holds, and ask it to end then; a driver that is slow does not keep it."""
+        await self._errands.look(_LOOK_SECONDS)
+        if instance.process is not None and not instance.kill_asked and not instance.gone.is_set():
+            _terminate(instance.process)
 
     def kill(self, instance_id: int) -> None:
         """End an instance at once."""
@@ -149,3 +158,11 @@ class Running:
             instance.ready_at = time.monotonic()
             self._errands.is_ready(instance)
             self._tell(events.ProcessReady(instance.instance_id))
+
+
+def _terminate(process: RunningProcess) -> None:
+    try:
+        process.terminate()
+    except OSError:
+        # No descriptor or process to spare for the polite way.
+        process.kill()
