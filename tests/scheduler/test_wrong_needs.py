@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from cards import GIB
 
 from llama_swap.scheduler import Phase, RuleKind, Standing
@@ -240,6 +241,47 @@ def test_groups_wait_for_memory_too(play_fit):
     assert p.snapshot().rule is RuleKind.GROUP
     p.machine.lingering.clear()
     p.at(2).ticks().expect("start b")
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_memory_that_no_reading_has_shown_is_waited_for(play_fit, is_ready):
+    """Also where it was gone before it was looked at: what was free before its start is what has to be free again."""
+    p = play_fit({"a": 16, "b": 16}, decides=False)
+    p.answers = False
+    p.arrives(1, "a").expect("start a")
+    if is_ready:
+        p.ready("a").expect("grant 1", "measure").goes(1)
+        p.machine.slow = {"a"}
+        p.arrives(2, "b").expect("stop a").at(1).exits("a").measured(p.machine.measured(0), at=0.1).expect("measure")
+    else:
+        p.machine.slow = {"a"}
+        p.at(1).exits("a").expect("reject 1 start_failed", "measure").arrives(2, "b")
+    p.measures().at(2).ticks().expect("measure")
+    assert p.phase("a") is Standing.RELEASING
+    p.machine.lingering.clear()
+    p.measures().expect("start b")
+
+
+def test_a_driver_that_does_not_say_who_has_what_and_a_model_that_loads(play_fit):
+    """What it took already is not taken for the use of others: nobody is refused for it, and no yield begins."""
+    p = play_fit({"b": 3, "a": 6}, gpus=[8], yielding={"free_below_bytes": GIB})
+    p.machine.tells_who = False
+    p.measures().arrives(1, "b").expect("start b").at(1).ticks().at(2).arrives(2, "a")
+    assert p.snapshot().queue[1].blocked_by == "what b takes is not known before it is ready"
+    p.machine.takes_now("b", 7.5)
+    p.at(4).ticks()
+    assert not p.snapshot().yields
+    p.machine.takes_now("b", 3)
+    p.at(6).ready("b").expect("grant 1").goes(1).expect("stop b").exits("b").expect("start a")
+
+
+def test_when_memory_is_given_up_a_new_reading_decides(play_fit):
+    """The last one began while it was still on its way."""
+    p = play_fit({"a": 16, "b": 14}, release=2.0).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a").at(2.9).ticks()
+    p.machine.lingering.clear()
+    p.at(3).ticks().expect("start b")
 
 
 def test_shutting_down_waits_for_no_memory(play_fit):

@@ -166,3 +166,17 @@ def test_memory_that_only_others_use_counts_as_yielded(play_fit, requests):
     else:
         p.machine.foreign[0] = 0
         p.at(14).ticks().expect("start a")
+
+
+def test_a_yield_of_a_device_that_is_not_there_concerns_nobody(play_fit):
+    """By groups, on a machine with one card."""
+    play_fit({"a": 10}, decides=False).yields("GPU-7").arrives(1, "a").expect("start a")
+
+
+def test_a_pinned_model_that_returns_sends_nobody_away(play_fit):
+    """It comes back where there is room; a request for it may evict."""
+    p = play_fit({"a": 20, "b": 10}, models={"a": {"pin": True}}).runs("a").yields().expect("stop a").exits("a")
+    p.machine.foreign[0] = 10
+    p.at(60).yield_ends().arrives(1, "b").expect("start b").ready("b").expect("grant 1").goes(1)
+    p.machine.foreign[0] = 0
+    p.at(70).ticks().unloads("b").expect("stop b").exits("b").expect("start a")

@@ -46,8 +46,8 @@ def _assess(state: State, placements: Sequence[Placement], commands: list[Comman
     for placement in placements:
         model = placement.model
         fingerprint = state.spec.models[model].fingerprint
-        if lacks_need(state, model) and state.assessing.get(model) != fingerprint:
-            state.assessing[model] = fingerprint
+        if lacks_need(state, model) and (model, fingerprint) not in state.assessing:
+            state.assessing.add((model, fingerprint))
             commands.append(AssessNeed(model, fingerprint, f"{model} is to be started"))
 
 

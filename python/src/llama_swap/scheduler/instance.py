@@ -107,7 +107,8 @@ class Instance:
         devices: the devices it was confined to; () is none in particular.
         is_alone: it was started beside nobody who could leave, because what it needs was not known for sure.
         release_by: when its memory counts as lost if it has not come back until then; None before its exit.
-        roof: pool -> bytes that were free or held by others before its exit, to see its memory come back.
+        before: device -> bytes that were free or ours before its start.
+        roof: device -> bytes that are free or ours once its memory is back.
     """
 
     instance_id: int
@@ -131,6 +132,7 @@ class Instance:
     is_alone: bool = False
     claims: Claims = field(default_factory=Claims)
     release_by: float | None = None
+    before: dict[str, int] = field(default_factory=dict)
     roof: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -36,7 +36,8 @@ class Memory:
         problem: why devices are missing or their figures are old.
         asked_at: when the outstanding reading was asked for; None without one.
         exited_at: when an instance exited last.
-        is_after_exit: the last reading shows what that exit left.
+        valid_from: readings that began before do not show what is free now: something exited, or was waited for.
+        is_after_exit: the last reading began after that.
         is_settling: somebody waits for the memory of what exited, although no instance is known to have left it.
         lag_seconds: how long the memory of the last exited instance took to come back.
         quiet: device -> foreign use when enough was free last, to see it grow; for the automatic yield.
@@ -50,6 +51,7 @@ class Memory:
     problem: str = ""
     asked_at: float | None = None
     exited_at: float | None = None
+    valid_from: float | None = None
     is_after_exit: bool = True
     is_settling: bool = False
     lag_seconds: float | None = None
@@ -58,6 +60,10 @@ class Memory:
     def copy(self) -> "Memory":
         """An independent copy."""
         return replace(self, pools=dict(self.pools), foreign=dict(self.foreign), quiet=dict(self.quiet))
+
+    def expire(self, now: float) -> None:
+        """From now on only a reading that begins later says what is free."""
+        self.valid_from, self.is_after_exit = now, False
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -87,7 +93,7 @@ class Memory:
         if self.at is not None and event.at < self.at:
             return
         self.at, self.received_at, self.problem = event.at, now, event.problem
-        self.is_after_exit = self.exited_at is None or event.at >= self.exited_at
+        self.is_after_exit = self.valid_from is None or event.at >= self.valid_from
         new = {reading.pool: reading for reading in event.pools}
         self.pools = {**self.pools, **new} if event.problem else new
         for reading in new.values():
@@ -143,15 +149,29 @@ def note_held(instance: Instance, reading: PoolReading) -> None:
 
 
 def part(instance: Instance, memory: Memory) -> bool:
-    """Note what an exited instance leaves behind; whether its memory has to be waited for."""
-    left = {pool: size for pool in memory.devices if (size := _held_at_exit(instance, memory, pool)) > HELD_BYTES}
+    """Note what an exited instance leaves behind; whether its memory has to be waited for.
+
+    Where no reading shows it at work - it was gone too soon, or memory is seldom read - what was free or ours before
+    its start says when all is back.
+    """
+    left = {}
+    for pool in memory.devices if instance.spec.devices != () else ():
+        held = _held_at_exit(instance, memory, pool)
+        if not instance.is_looked_at and pool in instance.before and _tells(memory.pools[pool], instance):
+            likely = max(held, instance.claims.reserved.get(pool, 0))
+            instance.roof[pool] = instance.before[pool] - max(HELD_BYTES, int((1 - RETURNED_SHARE) * likely))
+            left[pool] = held
+        elif held > HELD_BYTES:
+            mine = (memory.pools[pool].held or {}).get(instance.instance_id, 0)
+            instance.roof[pool] = free_or_ours(memory.pools[pool]) - mine + int(RETURNED_SHARE * held)
+            left[pool] = held
     instance.claims.last = left
-    for pool in left:
-        reading = memory.pools[pool]
-        others = reading.held or {}
-        mine = instance.instance_id
-        instance.roof[pool] = reading.free_bytes + sum(held for owner, held in others.items() if owner != mine)
     return bool(left)
+
+
+def free_or_ours(reading: PoolReading) -> int:
+    """What others do not use, where the driver says who has what; else what is free."""
+    return reading.free_bytes + sum((reading.held or {}).values())
 
 
 def _held_at_exit(instance: Instance, memory: Memory, pool: str) -> int:
@@ -166,13 +186,8 @@ def has_returned(instance: Instance, readings: Mapping[str, PoolReading]) -> boo
 
     What others took meanwhile counts as risen, so that a neighbour that loads does not hide the return.
     """
-    for pool, held in (instance.claims.last or {}).items():
+    for pool, level in instance.roof.items():
         reading = readings.get(pool)
-        if reading is None:
-            return False
-        holders = reading.held or {}
-        if instance.instance_id in holders:
-            return False
-        if reading.free_bytes + sum(holders.values()) < instance.roof[pool] + RETURNED_SHARE * held:
+        if reading is None or instance.instance_id in (reading.held or {}) or free_or_ours(reading) < level:
             return False
     return True

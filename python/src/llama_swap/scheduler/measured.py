@@ -42,7 +42,8 @@ def _shows_return(instance: Instance, event: MemoryMeasured, pools: Mapping[str,
 
 def note_departure(state: State, instance: Instance, detail: str, now: float) -> None:
     """Note that a process is gone; its place stays taken until the driver has given its memory back."""
-    state.memory.exited_at, state.memory.is_after_exit = now, False
+    state.memory.exited_at = now
+    state.memory.expire(now)
     must_return = ledger.part(instance, state.memory)
     if must_return and state.closing_since is None and state.spec.release_timeout_seconds:
         state.move(instance, Phase.RELEASING, f"{detail}; its memory is on its way back", now)
@@ -54,6 +55,7 @@ def note_departure(state: State, instance: Instance, detail: str, now: float) ->
 def give_up_memory(state: State, instance: Instance, now: float) -> None:
     """The memory of an exited process has not come back in time: count with what is left."""
     state.memory.lag_seconds = now - instance.since
+    state.memory.expire(now)
     _forget(state, instance, f"its memory has not come back within {now - instance.since:.1f} s", now)
 
 
@@ -65,8 +67,7 @@ def _forget(state: State, instance: Instance, because: str, now: float) -> None:
 def note_need(state: State, event: NeedAssessed) -> None:
     """Note what a model needs; an answer about another configuration than the one in force tells nothing."""
     model = event.model
-    if state.assessing.get(model) == event.fingerprint:
-        del state.assessing[model]
+    state.assessing.discard((model, event.fingerprint))
     spec = state.spec.models.get(model)
     known = state.needs.get(model)
     if spec is None or spec.fingerprint != event.fingerprint:

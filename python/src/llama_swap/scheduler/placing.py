@@ -14,7 +14,14 @@ from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, 
 from llama_swap.scheduler.shares import DEFAULT_LOAD_SECONDS, USE_HALF_LIFE_SECONDS, eviction_cost
 from llama_swap.scheduler.spec import WhileYielded
 from llama_swap.scheduler.state import State, Waiter
-from llama_swap.scheduler.yields import remaining_devices, words_of, yield_before, yield_touching, yielded_pools
+from llama_swap.scheduler.yields import (
+    can_confine,
+    remaining_devices,
+    words_of,
+    yield_before,
+    yield_touching,
+    yielded_pools,
+)
 
 NEVER: Rank = (math.inf, math.inf, 0)
 """The rank of a model that nobody waits for: everybody else goes first."""
@@ -44,7 +51,15 @@ def placements_of(state: State, now: float) -> list[Placement]:
     yielded = _yielded_of(state, candidates)
     rest = [candidate for candidate in candidates if candidate.model not in yielded]
     placed = {p.model: p for p in (_by_memory(state, rest, now) if state.is_ruled_by_memory else _by_rule(state, rest))}
-    return [(yielded | placed)[candidate.model] for candidate in candidates]
+    return [_undisturbing(state, (yielded | placed)[candidate.model]) for candidate in candidates]
+
+
+def _undisturbing(state: State, placement: Placement) -> Placement:
+    """A model that returns by itself sends nobody away: there is no hurry, since nobody waits for it."""
+    stays = any(not instance.is_leaving for instance in _living(state, placement))
+    if placement.candidate.rank == NEVER and placement.step in (Step.EVICT, Step.DRAIN) and stays:
+        return replace(placement, step=Step.WAIT)
+    return placement
 
 
 def _candidates(state: State, now: float) -> list[Candidate]:
@@ -175,11 +190,21 @@ def _short_for_others(state: State, placement: Placement, now: float) -> Placeme
     if exited_at is not None and now < exited_at + state.spec.release_timeout_seconds:
         note = "the memory of what ran before is on its way back"
         return replace(placement, step=Step.WAIT, note=note, is_settling=True)
+    loading = _loads_unseen(state)
+    if loading:
+        return replace(placement, step=Step.WAIT, note=f"what {loading} takes is not known before it is ready")
     if state.spec.yielding.free_below_bytes:
         return _yielded(state, candidate, "other programs use too much of its memory")
     if candidate.rank == NEVER:
         return replace(placement, step=Step.WAIT, note="other programs use its memory")
     return replace(placement, refusal=RejectReason.DOES_NOT_FIT)
+
+
+def _loads_unseen(state: State) -> str:
+    """A model that loads where the driver does not say who has what: what it took already looks like others' use."""
+    says_all = all(reading.held is not None for reading in state.memory.pools.values())
+    loading = (i.model for i in state.instances.values() if not i.is_looked_at and not i.is_leaving)
+    return "" if says_all else next(loading, "")
 
 
 def _may_refuse(state: State, candidate: Candidate, now: float) -> bool:
@@ -206,11 +231,7 @@ def confined_to(state: State, placement: Placement) -> tuple[str, ...]:
     if len(devices) < 2 or state.spec.models[placement.model].devices is not None:  # noqa: PLR2004 - no choice
         return ()
     chosen = placement.devices
-    return chosen if set(chosen) != set(devices) and all(_is_uuid(device) for device in chosen) else ()
-
-
-def _is_uuid(device: str) -> bool:
-    return device.startswith(("GPU-", "MIG-"))
+    return chosen if set(chosen) != set(devices) and can_confine(state) else ()
 
 
 def view_of(state: State, now: float) -> View:

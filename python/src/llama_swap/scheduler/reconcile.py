@@ -13,6 +13,7 @@ from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, Star
 from llama_swap.scheduler.deadline import calm_until
 from llama_swap.scheduler.errands import run_errands
 from llama_swap.scheduler.facts import fail_start
+from llama_swap.scheduler.ledger import free_or_ours
 from llama_swap.scheduler.measured import give_up_memory
 from llama_swap.scheduler.placing import confined_to, placements_of, waiters_in_order
 from llama_swap.scheduler.policy.queue import Rank
@@ -32,13 +33,21 @@ def reconcile(state: State, now: float) -> list[Command]:
     _expire(state, commands, now)
     _dismiss(state, commands, now)
     _retire(state, commands, now)
-    placements = placements_of(state, now)
-    _serve(state, placements, commands, now)
-    for placement in placements:
-        _seat(state, placement, commands, now)
+    placements = _seat_all(state, commands, now)
     run_errands(state, placements, commands, now)
     state.calm_until = calm_until(state)
     return commands
+
+
+def _seat_all(state: State, commands: list[Command], now: float) -> list[Placement]:
+    """Let those start and leave who may; once more when somebody was refused, whom others have waited for."""
+    while True:
+        placements = placements_of(state, now)
+        _serve(state, placements, commands, now)
+        for placement in placements:
+            _seat(state, placement, commands, now)
+        if not any(placement.step is Step.REFUSE for placement in placements):
+            return placements
 
 
 # --- newcomers -----------------------------------------------------------------
@@ -277,6 +286,7 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
     instance.is_pinned, instance.is_alone = state.is_pinned(model), placement.is_alone
     instance.claims.reserved, instance.claims.is_reserved = dict(placement.taken), state.is_ruled_by_memory
     instance.devices = confined_to(state, placement)
+    instance.before = {device: free_or_ours(state.memory.pools[device]) for device in state.memory.devices}
     state.instances[model] = instance
     commands.append(StartProcess(instance.instance_id, model, because, instance.devices))
 

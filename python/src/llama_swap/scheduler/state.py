@@ -142,7 +142,7 @@ class State:
         moves: the steps that instances took at the last event.
         memory: the readings.
         needs: what each model needs, as last found out.
-        assessing: the models whose need is being found out, with the fingerprint that was asked about.
+        assessing: the models whose need is being found out, with the fingerprints that were asked about.
         pins: what was said at run time about pinning, in place of the configuration.
         yields: by holder.
         returning: pinned models that a yield has stopped; they start again by themselves.
@@ -170,7 +170,7 @@ class State:
     moves: list[Move] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)
     needs: dict[str, Assessed] = field(default_factory=dict)
-    assessing: dict[str, str] = field(default_factory=dict)
+    assessing: set[tuple[str, str]] = field(default_factory=set)
     pins: dict[str, bool] = field(default_factory=dict)
     yields: dict[str, Yielding] = field(default_factory=dict)
     returning: set[str] = field(default_factory=set)
@@ -304,7 +304,7 @@ class State:
             moves=[],
             memory=self.memory.copy(),
             needs=dict(self.needs),
-            assessing=dict(self.assessing),
+            assessing=set(self.assessing),
             pins=dict(self.pins),
             yields=dict(self.yields),
             returning=set(self.returning),

@@ -41,14 +41,15 @@ def yield_upon(state: State, instance: Instance) -> Yielding | None:
 
 
 def _concerns(state: State, yielding: Yielding, instance: Instance) -> bool:
-    if instance.spec.devices == ():
+    named, devices = instance.spec.devices, state.memory.devices
+    if named == ():
         return False
-    if instance.claims.is_known(state.memory.devices) and state.memory.devices:
-        return any(instance.claims.of(pool) for pool in pools_of(state, yielding))
-    if instance.devices:
-        return not pools_of(state, yielding).isdisjoint(instance.devices)
-    named = instance.spec.devices
-    return named is None or _yield_of(state, named) is yielding
+    if not devices:  # nobody knows which is which
+        return _may_mean(yielding, named)
+    pools = pools_of(state, yielding)
+    if instance.claims.is_known(devices):
+        return any(instance.claims.of(pool) for pool in pools)
+    return not pools.isdisjoint(instance.devices or (devices if named is None else _named(state, named)))
 
 
 def yield_before(state: State, model: str) -> Yielding | None:
@@ -62,17 +63,21 @@ def _yield_of(state: State, named: tuple[str, ...] | None) -> Yielding | None:
     devices = state.memory.devices
     if not devices:  # nobody knows which is which
         return next((y for y in state.yields.values() if _may_mean(y, named)), None)
-    gone = yielded_pools(state)
-    if named is None:
-        needed = frozenset(devices) if set(devices) <= gone else frozenset()
-    else:
-        readings = [state.memory.pools[pool] for pool in devices]
-        needed = frozenset(
-            reading.pool
-            for reading in readings
-            if "*" in named or any(_is_named(name, reading.pool, reading.index) for name in named)
-        )
+    needed = frozenset(devices) if named is None else _named(state, named)
+    if named is None and can_confine(state) and not set(devices) <= yielded_pools(state):
+        return None
     return next((y for y in state.yields.values() if not needed.isdisjoint(pools_of(state, y))), None)
+
+
+def _named(state: State, named: tuple[str, ...]) -> frozenset[str]:
+    """The devices that a command names."""
+    readings = [state.memory.pools[pool] for pool in state.memory.devices]
+    return frozenset(r.pool for r in readings if "*" in named or any(_is_named(n, r.pool, r.index) for n in named))
+
+
+def can_confine(state: State) -> bool:
+    """Whether processes can be kept to some of the devices: by names that CUDA knows."""
+    return all(device.startswith(("GPU-", "MIG-")) for device in state.memory.devices)
 
 
 def yield_touching(state: State, model: str) -> Yielding | None:
@@ -113,6 +118,8 @@ def note_pressure(state: State, now: float) -> None:
     for pool in memory.devices:
         if any(i.phase is Phase.RELEASING and i.claims.of(pool) for i in state.instances.values()):
             continue
+        if memory.pools[pool].held is None and not all(i.is_looked_at for i in state.instances.values()):
+            continue  # what a model that loads takes is not told from what others do
         foreign = memory.foreign.get(pool, 0)
         if memory.pools[pool].free_bytes >= least:
             memory.quiet[pool] = foreign

@@ -251,10 +251,13 @@ def _in_the_way(table: Table, candidate: Candidate, plan: Plan) -> tuple[str, ..
 
 
 def _leaving(table: Table, candidate: Candidate, site: Site) -> tuple[str, ...]:
+    """Who leaves anyway, or for an earlier candidate, and has something of what a site takes from."""
     return tuple(
         model
         for model, tenant in table.view.tenants.items()
-        if model != candidate.model and table.seated[model].use is Use.LEAVING and _holds(tenant, site.pools)
+        if model != candidate.model
+        and (model in table.taken or table.seated[model].use is Use.LEAVING)
+        and _holds(tenant, site.pools)
     )
 
 
