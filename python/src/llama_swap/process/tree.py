@@ -51,6 +51,8 @@ class ProcessTree:
         # A zombie has no environment any more, but it is still in the session that it made for those we know.
         sessions = {stat.session for stat in found.values()}
         _add_with_descendants(found, [stat.pid for stat in near if stat.session in sessions])
+        # One that changed its parent while we looked was in neither list of children.
+        _add_with_descendants(found, [pid for pid, ticks in self._seen if _is_still(pid, ticks)])
         return list(found.values())
 
     def reap(self, *, spare: Collection[int]) -> list[ProcessStat]:
@@ -107,6 +109,11 @@ class ProcessTree:
             or (stat.pid, stat.start_ticks) in self._seen
             or self.marks(stat.pid)
         )
+
+
+def _is_still(pid: int, start_ticks: int) -> bool:
+    stat = read_stat(pid)
+    return stat is not None and stat.start_ticks == start_ticks
 
 
 def _newcomers(known: Collection[int]) -> set[int]:
