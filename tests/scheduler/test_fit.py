@@ -104,6 +104,21 @@ def test_disjoint_swaps_run_side_by_side(play_fit):
     p.exits("a").expect("start c")
 
 
+def test_a_victim_leaves_for_one_only(play_fit):
+    """Two that come together need two places."""
+    models = {"a": {"evict_cost": 1.0}, "b": {"evict_cost": 2.0}}
+    p = play_fit({"a": 12, "b": 12, "c": 12, "d": 12}, models=models).runs("a", "b").arrives(1, "c").expect("stop a")
+    p.arrives(2, "d").expect("stop b").exits("b").expect("start c").exits("a").expect("start d")
+
+
+def test_what_starts_in_the_same_step_is_taken_off(play_fit):
+    """The other one sees at once that it needs somebody's place."""
+    p = play_fit({"x": 10, "c": 14, "d": 10}).runs("x")
+    p.answers = False
+    p.at(9).arrives(1, "c").expect("assess c", "measure").arrives(2, "d").expect("assess d")
+    p.assessed("d", 10).assessed("c", 14).measures().expect("start c", "stop x")
+
+
 def test_a_later_small_model_does_not_take_what_a_claim_counts_on(play_fit):
     """The claimant needs all of the card, so the small one waits although it would fit now."""
     p = play_fit({"a": 16, "b": 24, "c": 2}).runs("a").arrives(1, "b").expect("stop a").arrives(2, "c")

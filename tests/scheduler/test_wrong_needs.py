@@ -110,6 +110,14 @@ def test_an_unknown_need_may_have_a_known_part(play_fit):
     play_fit({"x": part}, host=32).arrives(1, "x").expect("reject 1 does_not_fit")
 
 
+def test_a_second_try_after_the_rules_have_changed(play_fit):
+    """The figure of an earlier run is raised, and not asked for again and again."""
+    p = play_fit({"b": 5, "g": 10}).runs("b").unloads("b").expect("stop b").exits("b")
+    fit = p.spec
+    p.reloads(replace(fit, fit=None)).arrives(1, "b").expect("start b").reloads(fit)
+    p.exits("b", out_of_memory=True).expect("start b")
+
+
 def test_out_of_memory_alone_is_not_tried_again(play_fit):
     """There is nobody who could leave."""
     p = play_fit({"x": None}).arrives(1, "x").expect("start x").exits("x", out_of_memory=True)
@@ -273,6 +281,17 @@ def test_a_driver_that_does_not_say_who_has_what_and_a_model_that_loads(play_fit
     assert not p.snapshot().yields
     p.machine.takes_now("b", 3)
     p.at(6).ready("b").expect("grant 1").goes(1).expect("stop b").exits("b").expect("start a")
+
+
+def test_a_reading_in_flight_while_a_process_ends(play_fit):
+    """It began before the exit and found nobody any more, but the memory is not back."""
+    p = play_fit({"a": 16, "b": 14}).runs("a").at(1).measures().arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.machine.exits(p.instance_ids["a"], "a")
+    p.at(1.5).measured(p.machine.measured(0), at=1.2).at(1.6).exits("a")
+    assert p.phase("a") is Standing.RELEASING
+    p.machine.lingering.clear()
+    p.at(2).ticks().expect("start b")
 
 
 def test_when_memory_is_given_up_a_new_reading_decides(play_fit):

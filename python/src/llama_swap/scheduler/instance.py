@@ -51,6 +51,8 @@ class Claims:
         reserved: what it was promised at its start.
         is_reserved: memory decided about that, even if it was promised nothing.
         held: what its processes kept from being free at the last reading.
+        levels: what was free or ours of a device at that reading.
+        fallen: ``held`` and ``levels`` of the reading before, where it held much more then.
         peak: the most that it held, or needed besides what it held, at any reading.
         measured: the pools with a reading that began after it was ready and says who has what.
         last: what it held at its exit; counts in place of all else from then on.
@@ -59,6 +61,8 @@ class Claims:
     reserved: dict[str, int] = field(default_factory=dict)
     is_reserved: bool = False
     held: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=dict)
+    fallen: dict[str, tuple[int, int]] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     measured: frozenset[str] = frozenset()
     last: dict[str, int] | None = None
@@ -85,8 +89,15 @@ class Claims:
 
     def copy(self) -> "Claims":
         """An independent copy."""
-        last = None if self.last is None else dict(self.last)
-        return replace(self, reserved=dict(self.reserved), held=dict(self.held), peak=dict(self.peak), last=last)
+        return replace(
+            self,
+            reserved=dict(self.reserved),
+            held=dict(self.held),
+            levels=dict(self.levels),
+            fallen=dict(self.fallen),
+            peak=dict(self.peak),
+            last=None if self.last is None else dict(self.last),
+        )
 
 
 @dataclass(slots=True)

@@ -13,6 +13,8 @@ def check_invariants(state: State) -> None:
     for model, instance in state.instances.items():
         _require(instance.model == model, f"{model}: instance of {instance.model}")
         _check_instance(state, instance)
+    raised = (model for model, known in state.needs.items() if known.is_raised and known.is_spent)
+    _require(not any(raised), "a raised need is asked for again")
     ids = [instance.instance_id for instance in state.instances.values()]
     _require(len(set(ids)) == len(ids), "an instance ID is used twice")
     _check_requests(state)

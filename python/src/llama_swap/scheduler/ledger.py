@@ -142,7 +142,13 @@ def note_held(instance: Instance, reading: PoolReading) -> None:
         return
     claims, pool = instance.claims, reading.pool
     held = reading.held.get(instance.instance_id, 0)
-    claims.held[pool] = held
+    # A reading that began before an exit may look at the processes after it: one fall alone is not believed.
+    before = claims.held.get(pool, 0)
+    if held + HELD_BYTES < before:
+        claims.fallen[pool] = (before, claims.levels[pool])
+    else:
+        claims.fallen.pop(pool, None)
+    claims.held[pool], claims.levels[pool] = held, free_or_ours(reading)
     claims.peak[pool] = max(claims.peak.get(pool, 0), held, reading.footprints.get(instance.instance_id, 0))
     if instance.is_looked_at:
         claims.measured |= {pool}
@@ -156,14 +162,13 @@ def part(instance: Instance, memory: Memory) -> bool:
     """
     left = {}
     for pool in memory.devices if instance.spec.devices != () else ():
-        held = _held_at_exit(instance, memory, pool)
+        held, level = _left_at_exit(instance, memory, pool)
         if not instance.is_looked_at and pool in instance.before and _tells(memory.pools[pool], instance):
             likely = max(held, instance.claims.reserved.get(pool, 0))
             instance.roof[pool] = instance.before[pool] - max(HELD_BYTES, int((1 - RETURNED_SHARE) * likely))
             left[pool] = held
         elif held > HELD_BYTES:
-            mine = (memory.pools[pool].held or {}).get(instance.instance_id, 0)
-            instance.roof[pool] = free_or_ours(memory.pools[pool]) - mine + int(RETURNED_SHARE * held)
+            instance.roof[pool] = level - int((1 - RETURNED_SHARE) * held)
             left[pool] = held
     instance.claims.last = left
     return bool(left)
@@ -174,11 +179,13 @@ def free_or_ours(reading: PoolReading) -> int:
     return reading.free_bytes + sum((reading.held or {}).values())
 
 
-def _held_at_exit(instance: Instance, memory: Memory, pool: str) -> int:
-    reading = memory.pools[pool]
+def _left_at_exit(instance: Instance, memory: Memory, pool: str) -> tuple[int, int]:
+    """What an instance held last, and what is free or ours once that is back."""
+    reading, claims = memory.pools[pool], instance.claims
     if _tells(reading, instance):
-        return instance.claims.held.get(pool, 0)
-    return instance.claims.of(pool) - outstanding_of(instance, reading)
+        return claims.fallen.get(pool) or (claims.held.get(pool, 0), free_or_ours(reading))
+    held = claims.of(pool) - outstanding_of(instance, reading)
+    return held, free_or_ours(reading) + held
 
 
 def has_returned(instance: Instance, readings: Mapping[str, PoolReading]) -> bool:

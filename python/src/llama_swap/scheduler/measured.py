@@ -96,7 +96,8 @@ def may_try_again(state: State, instance: Instance) -> bool:
         return False
     on_devices = sum(instance.claims.peak.get(pool, 0) for pool in state.memory.devices)
     on_host = instance.claims.peak.get(HOST, 0) if not on_devices else 0
-    state.needs[model] = replace(known, need=_raised(known.need, on_devices, on_host), is_raised=True)
+    need = _raised(known.need, on_devices, on_host)
+    state.needs[model] = replace(known, need=need, is_raised=True, is_spent=False)
     return True
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from llama_swap.scheduler.instance import Instance, Phase
+from llama_swap.scheduler.instance import Instance
 from llama_swap.scheduler.memory import HOST
 from llama_swap.scheduler.state import State, Yielding
 
@@ -116,7 +116,7 @@ def note_pressure(state: State, now: float) -> None:
     if not least or memory.problem:
         return
     for pool in memory.devices:
-        if any(i.phase is Phase.RELEASING and i.claims.of(pool) for i in state.instances.values()):
+        if any(_is_on_its_way(instance, pool) for instance in state.instances.values()):
             continue
         if memory.pools[pool].held is None and not all(i.is_looked_at for i in state.instances.values()):
             continue  # what a model that loads takes is not told from what others do
@@ -126,6 +126,10 @@ def note_pressure(state: State, now: float) -> None:
             _relax(state, AUTO + pool, now)
         elif AUTO + pool in state.yields or foreign >= memory.quiet.get(pool, 0) + GROWN_BYTES:
             _press(state, pool, foreign, now)
+
+
+def _is_on_its_way(instance: Instance, pool: str) -> bool:
+    return pool in instance.claims.fallen or (instance.is_leaving and bool(instance.claims.of(pool)))
 
 
 def _press(state: State, pool: str, foreign: int, now: float) -> None:
