@@ -326,9 +326,9 @@ def test_a_driver_that_vanishes(serve, service, card):
     serve(machine, {name: service.model(gib(size), vram=f"{size}GiB") for name, size in sizes.items()})
     service.echo("a")
     machine.vanishes()
+    service.wait_until(lambda: service.http.get("/api/status").json()["memory"]["problem"])  # with the next reading
     assert service.echo("b")["name"] == "b"
     assert service.states() == {"a": "ready", "b": "ready"}
-    assert service.http.get("/api/status").json()["memory"]["problem"]
     service.echo("c")
     assert service.states() == {"c": "ready"}
     assert not service.journal("out-of-memory")
