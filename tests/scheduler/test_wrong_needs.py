@@ -211,12 +211,24 @@ def test_memory_that_never_comes_back_is_given_up(play_fit):
 
 
 def test_most_of_it_back_is_back(play_fit):
-    """Drivers keep some."""
+    """Drivers keep some; but as long as more and more comes back it is waited for."""
+    p = play_fit({"a": 16, "b": 14}, decides=False).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.at(1).exits("a")
+    p.machine.lingering[:] = [("GPU-0", 4 * GIB)]
+    p.at(2).ticks()
+    p.machine.lingering[:] = [("GPU-0", 3 * GIB)]
+    p.at(2.1).ticks().at(2.2).ticks().expect("start b")
+
+
+def test_enough_is_enough(play_fit):
+    """Where memory decides a start does not wait for what it does not need."""
     p = play_fit({"a": 16, "b": 14}).runs("a").arrives(1, "b").expect("stop a")
     p.machine.slow = {"a"}
     p.at(1).exits("a")
-    p.machine.lingering[:] = [("GPU-0", 3 * GIB)]
+    p.machine.lingering[:] = [("GPU-0", 8 * GIB)]
     p.at(2).ticks().expect("start b")
+    assert p.phase("a") is Standing.RELEASING
 
 
 def test_a_neighbour_that_loads_does_not_hide_the_return(play_fit):

@@ -119,7 +119,8 @@ class Instance:
         is_alone: it was started beside nobody who could leave, because what it needs was not known for sure.
         release_by: when its memory counts as lost if it has not come back until then; None before its exit.
         before: device -> bytes that were free or ours before its start.
-        roof: device -> bytes that are free or ours once its memory is back.
+        roof: device -> bytes that are free or ours once most of its memory is back.
+        risen: how much was free or ours at the last reading after its exit.
     """
 
     instance_id: int
@@ -145,6 +146,7 @@ class Instance:
     release_by: float | None = None
     before: dict[str, int] = field(default_factory=dict)
     roof: dict[str, int] = field(default_factory=dict)
+    risen: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_leaving(self) -> bool:
@@ -190,4 +192,6 @@ class Instance:
 
     def copy(self) -> "Instance":
         """An independent copy."""
-        return replace(self, leases=set(self.leases), claims=self.claims.copy(), roof=dict(self.roof))
+        return replace(
+            self, leases=set(self.leases), claims=self.claims.copy(), roof=dict(self.roof), risen=dict(self.risen)
+        )

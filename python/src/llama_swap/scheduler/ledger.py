@@ -20,7 +20,7 @@ HELD_BYTES = 64 << 20
 """An instance that held no more than this of a device is not waited for: driver noise is of that size."""
 
 RETURNED_SHARE = 0.75
-"""Memory is back when the free figure has risen by this part of what was held (as Ollama found by trial)."""
+"""Memory may be back when the free figure has risen by this part of what was held (as Ollama found by trial)."""
 
 
 @dataclass(slots=True)
@@ -188,13 +188,21 @@ def _left_at_exit(instance: Instance, memory: Memory, pool: str) -> tuple[int, i
     return held, free_or_ours(reading) + held
 
 
-def has_returned(instance: Instance, readings: Mapping[str, PoolReading]) -> bool:
-    """Whether a reading that began after an exit shows the memory back: nobody holds it and so much more is free.
+def watch_return(instance: Instance, readings: Mapping[str, PoolReading]) -> bool:
+    """Note how much memory is back by a reading that began after an exit; whether that is all there will be.
 
-    What others took meanwhile counts as risen, so that a neighbour that loads does not hide the return.
+    Nobody holds it, most of it is free, and either all of it is or it does not rise any more: drivers keep some,
+    and give back little by little. What others of ours took meanwhile counts as risen, so a neighbour that loads
+    hides nothing.
     """
+    is_back = True
     for pool, level in instance.roof.items():
         reading = readings.get(pool)
-        if reading is None or instance.instance_id in (reading.held or {}) or free_or_ours(reading) < level:
+        if reading is None or instance.instance_id in (reading.held or {}):
             return False
-    return True
+        seen, before = free_or_ours(reading), instance.risen.get(pool)
+        instance.risen[pool] = seen
+        whole = level + int((1 - RETURNED_SHARE) * (instance.claims.last or {}).get(pool, 0))
+        is_rising = before is None or seen > before + HELD_BYTES
+        is_back &= seen >= level and (seen + HELD_BYTES >= whole or not is_rising)
+    return is_back

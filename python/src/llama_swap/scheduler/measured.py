@@ -37,7 +37,7 @@ def note_reading(state: State, event: MemoryMeasured, now: float) -> None:
 
 
 def _shows_return(instance: Instance, event: MemoryMeasured, pools: Mapping[str, PoolReading]) -> bool:
-    return not event.problem and event.at >= instance.since and ledger.has_returned(instance, pools)
+    return not event.problem and event.at >= instance.since and ledger.watch_return(instance, pools)
 
 
 def note_departure(state: State, instance: Instance, detail: str, now: float) -> None:
