@@ -34,7 +34,7 @@ def seen_by(recorder, attack, statuses):
     if [each for each in recorder.requests if HIDDEN_PATH in each.target.partition(b"?")[0]]:
         return f"smuggled: {recorder.requests}"
     # Each one has its own answer, and a right request is not refused.
-    if len(recorder.requests) > statuses.count(200) or statuses.count(200) < attack.passes:
+    if len(recorder.requests) > max(statuses.count(200), attack.unheard) or statuses.count(200) < attack.passes:
         return f"{len(recorder.requests)} requests, answers {statuses}"
     return None
 
