@@ -22,6 +22,9 @@ from llama_swap.scheduler.shares import USE_HALF_LIFE_SECONDS, Fading, Tab, pena
 from llama_swap.scheduler.state import Instance, Phase, State, Waiter
 from llama_swap.scheduler.yields import words_of, yield_upon
 
+ROUNDS = 4
+"""More rounds than decisions ever took to settle."""
+
 
 def reconcile(state: State, now: float) -> list[Command]:
     """Decide what has to be done now."""
@@ -30,11 +33,11 @@ def reconcile(state: State, now: float) -> list[Command]:
         _admit(state, commands, now)
     if now < state.calm_until:
         return commands  # the frequent case: ready models come and go in service, nobody waits
-    _expire(state, commands, now)
-    _dismiss(state, commands, now)
-    _retire(state, commands, now)
-    placements = _seat_all(state, commands, now)
-    run_errands(state, placements, commands, now)
+    for _ in range(ROUNDS):  # what one round settles may let another model start
+        before = len(commands)
+        _decide(state, commands, now)
+        if len(commands) == before:
+            break
     state.calm_until = calm_until(state)
     return commands
 
@@ -48,6 +51,15 @@ def _seat_all(state: State, commands: list[Command], now: float) -> list[Placeme
             _seat(state, placement, commands, now)
         if not any(placement.step is Step.REFUSE for placement in placements):
             return placements
+
+
+def _decide(state: State, commands: list[Command], now: float) -> None:
+    """One round of decisions."""
+    _expire(state, commands, now)
+    _dismiss(state, commands, now)
+    _retire(state, commands, now)
+    placements = _seat_all(state, commands, now)
+    run_errands(state, placements, commands, now)
 
 
 # --- newcomers -----------------------------------------------------------------
