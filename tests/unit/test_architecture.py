@@ -32,6 +32,7 @@ RANKS = {
     "listen": 1,  # addresses to sockets and back
     "scheduler": 0,
     "errors": 0,
+    "dial": 0,  # URLs to addresses and TLS, for the data plane and for the readiness probe
     "durations": 0,  # times as people write them, for the command line and for request bodies
 }
 """A part may import parts of a lower rank, and its own. A new file at the top needs a row here, with a reason."""

@@ -62,15 +62,3 @@ async def test_certificates_of_others_are_checked(plane, wire, secure_port):
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"cannot be reached" in answer
     assert b"certificate verify failed" in answer.lower()
-
-
-@pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "[fe80::1]"])
-def test_elsewhere_is_verified(host):
-    """Only loopback is exempt."""
-    assert Upstream(f"https://{host}")._tls.verify_mode is ssl.CERT_REQUIRED
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::1]"])
-def test_loopback_is_not_verified(host):
-    """By name, and by number in both families."""
-    assert Upstream(f"https://{host}")._tls.verify_mode is ssl.CERT_NONE

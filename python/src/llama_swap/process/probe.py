@@ -1,14 +1,13 @@
 """One small HTTP client for one question: does the check endpoint answer 200?
 
 It keeps its connection between probes, never looks at proxy settings of the environment, and follows redirects within
-the same server, as Go's HTTP client does for llama-swap. ``localhost`` is tried as 127.0.0.1 and ::1 without asking a
-resolver (which would cost a thread for each probe).
+the same server, as Go's HTTP client does for llama-swap.
 """
 
 import asyncio
-import ipaddress
-import ssl
 from urllib.parse import SplitResult, urljoin, urlsplit
+
+from llama_swap import dial
 
 HEAD_LIMIT_BYTES = 64 * 1024
 BODY_LIMIT_BYTES = 64 * 1024
@@ -20,9 +19,6 @@ _NO_ANSWER = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
 class HttpProbe:
     """Asks ``GET base_url + endpoint``.
 
-    A certificate is checked unless the server is on this machine: a local server has a self-signed one at best, and who
-    can take its port can also read its key.
-
     Attributes:
         has_connected: a connection was made at least once, so something listens.
     """
@@ -30,8 +26,8 @@ class HttpProbe:
     def __init__(self, base_url: str, endpoint: str) -> None:
         self._url = urlsplit(f"{base_url.rstrip('/')}/{endpoint.lstrip('/')}")
         self._host = self._url.hostname or "localhost"
-        self._port = self._url.port or (443 if self._url.scheme == "https" else 80)
-        self._tls = _tls_context(self._host) if self._url.scheme == "https" else None
+        self._port = dial.port(self._url)
+        self._tls = dial.tls(self._url)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.has_connected = False
 
@@ -69,7 +65,7 @@ class HttpProbe:
         return status, headers
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        addresses = ("127.0.0.1", "::1") if self._host == "localhost" else (self._host,)
+        addresses = dial.addresses(self._host)
         server_name = self._host if self._tls else None
         for address in addresses[:-1]:
             try:
@@ -123,20 +119,3 @@ async def _read_body(reader: asyncio.StreamReader, status: int, headers: dict[by
         return False
     await reader.readexactly(length)
     return True
-
-
-def _tls_context(host: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if _is_this_machine(host):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,15 +1,13 @@
 """The HTTP server behind an instance: where it is, and the connections that can be used again."""
 
 import asyncio
-import ipaddress
-import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from llama_swap import dial
 from llama_swap.proxy.connection import UpstreamConnection
 
 _IDLE_CONNECTIONS = 64
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,6 @@ class UpstreamTimeouts:
 class Upstream:
     """One upstream and its pool of keep-alive connections.
 
-    A certificate is checked unless the server is on this machine, as by the readiness probe: a local server has a
-    self-signed one at best, and who can take its port can also read its key.
-
     Raises:
         ValueError: ``base_url`` is not an http or https URL with a host.
     """
@@ -43,15 +38,14 @@ class Upstream:
 
     def __init__(self, base_url: str, timeouts: UpstreamTimeouts | None = None) -> None:
         url = urlsplit(base_url)
-        if url.scheme not in _DEFAULT_PORTS or not url.hostname:
+        if url.scheme not in dial.DEFAULT_PORTS or not url.hostname:
             raise ValueError(f"{base_url!r} is not an http or https URL")
         self.timeouts = timeouts or UpstreamTimeouts()
         self.authority = url.netloc.rpartition("@")[2]
         self.prefix = url.path.rstrip("/")
-        # Both loopbacks by number: a look-up of `localhost` would cost a thread for each new connection.
-        self._hosts = ("127.0.0.1", "::1") if url.hostname == "localhost" else (url.hostname,)
-        self._port = url.port or _DEFAULT_PORTS[url.scheme]
-        self._tls = _tls_context(url.hostname) if url.scheme == "https" else None
+        self._hosts = dial.addresses(url.hostname)
+        self._port = dial.port(url)
+        self._tls = dial.tls(url)
         self._idle: list[UpstreamConnection] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -139,20 +133,3 @@ class Upstream:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.abort()
-
-
-def _tls_context(host: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if _is_this_machine(host):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
