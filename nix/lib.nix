@@ -126,6 +126,9 @@ let
       else
         null;
 
+    # The same for what may be absent.
+    seconds = lib.mapNullable self.parseDuration;
+
     # "owner/name:quant" -> { repo, quant }.
     parseHf =
       text:
@@ -236,6 +239,17 @@ let
 
     # Does a listen address accept connections from this machine only?
     isLoopback = address: builtins.match "localhost|127[.].*|::1|\\[::1]" address != null;
+
+    # Does it stand for every address of the machine?
+    isWildcard =
+      address:
+      builtins.elem address [
+        ""
+        "*"
+        "0.0.0.0"
+        "::"
+        "[::]"
+      ];
 
     # Is this an address, and not a name that somebody must look up?
     isAddress =

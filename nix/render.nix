@@ -73,7 +73,7 @@ let
   # Drop what is not set: null, and sets and lists with nothing in them.
   compact =
     attrs:
-    lib.filterAttrs (_: value: value != null && value != [ ] && value != { }) (
+    compactOnce (
       lib.mapAttrs (
         _: value: if lib.isAttrs value && !lib.isDerivation value then compactOnce value else value
       ) attrs
@@ -139,9 +139,9 @@ rec {
         evictCost
         ;
       env = lib.mapAttrsToList (name: value: "${name}=${value}") model.env;
-      ttl = lib.mapNullable renderers.parseDuration model.ttl;
-      unloadTimeout = lib.mapNullable renderers.parseDuration model.unloadTimeout;
-      healthCheckTimeout = lib.mapNullable renderers.parseDuration model.healthCheckTimeout;
+      ttl = renderers.seconds model.ttl;
+      unloadTimeout = renderers.seconds model.unloadTimeout;
+      healthCheckTimeout = renderers.seconds model.healthCheckTimeout;
       filters = {
         stripParams =
           if model.filters.stripParams == [ ] then

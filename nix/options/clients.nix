@@ -9,6 +9,7 @@ let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
+  inherit (import ./typed.nix { inherit lib renderers; }) low;
   set = value: if lib.isAttrs value then value else { };
   isChosen = options.services.llama-swap.publicUrl.highestPrio < (lib.mkOptionDefault null).priority;
   hostOf = builtins.match "[a-z]+://([a-zA-Z0-9.-]+)([:/].*)?" cfg.publicUrl;
@@ -76,16 +77,9 @@ in
       type = types.str;
       default =
         let
-          anywhere = lib.elem cfg.listenAddress [
-            ""
-            "*"
-            "0.0.0.0"
-            "::"
-            "[::]"
-          ];
           name = config.networking.hostName or "";
           host =
-            if !anywhere then
+            if !(renderers.isWildcard cfg.listenAddress) then
               cfg.listenAddress
             else if name == "" then
               "localhost"
@@ -156,7 +150,7 @@ in
   };
 
   # A name that was chosen for clients is one that browsers may use, too.
-  config.services.llama-swap.settings.allowedHosts = lib.mkIf (chosenHost != null && cfg.isOurs) (
-    lib.mkOverride 1400 [ chosenHost ]
-  );
+  config.services.llama-swap.settings = lib.mkIf (chosenHost != null && cfg.isOurs) (low {
+    allowedHosts = [ chosenHost ];
+  });
 }

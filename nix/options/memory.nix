@@ -1,21 +1,18 @@
 # Who decides which models run together, what memory must stay free, and how long requests may keep a model.
 { config, lib, ... }:
 let
-  inherit (lib) mkOption types;
+  inherit (lib) types;
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
-  inherit (import ./model.nix { inherit lib renderers; }) duration;
-  size = import ./size.nix { inherit lib; };
+  inherit (renderers) seconds;
+  inherit (import ./typed.nix { inherit lib renderers; })
+    duration
+    given
+    low
+    nullable
+    size
+    ;
 
-  nullable =
-    type: description:
-    mkOption {
-      type = types.nullOr type;
-      default = null;
-      inherit description;
-    };
-  given = lib.filterAttrs (_: value: value != null);
-  seconds = lib.mapNullable renderers.parseDuration;
   fit = given (
     cfg.memory
     // {
@@ -27,7 +24,6 @@ let
     inherit (cfg.keepAlive) honour;
     max = seconds cfg.keepAlive.max;
   };
-  low = lib.mapAttrsRecursive (_: lib.mkOverride 1400);
 in
 {
   options.services.llama-swap = {

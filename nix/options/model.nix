@@ -3,16 +3,13 @@
 let
   inherit (lib) mkOption types;
   table = import ./llama-server.nix { inherit lib renderers; };
-  size = import ./size.nix { inherit lib; };
+  inherit (import ./typed.nix { inherit lib renderers; })
+    duration
+    nullable
+    size
+    ;
   json = types.attrsOf types.anything;
 
-  nullable =
-    type: description:
-    mkOption {
-      type = types.nullOr type;
-      default = null;
-      inherit description;
-    };
   listOf =
     type: description:
     mkOption {
@@ -27,13 +24,6 @@ let
       default = { };
     };
 
-  duration = lib.mkOptionType {
-    name = "duration";
-    description = "a number of seconds, or a duration such as \"1h\" or \"90s\"";
-    descriptionClass = "nonRestrictiveClause";
-    check = value: (lib.isInt value || lib.isString value) && renderers.parseDuration value != null;
-    merge = lib.mergeEqualOption;
-  };
   sha256 = nullable types.str "Hash of the file. With it the weights are fetched into the Nix store at build time and the service needs no network for them.";
 
   hf = types.coercedTo types.str renderers.parseHf (
@@ -75,7 +65,7 @@ let
   };
 in
 {
-  inherit table duration;
+  inherit table;
 
   options = lib.recursiveUpdate tableOptions {
     hf = nullable hf "Weights on Hugging Face: `\"owner/name:quant\"`, or a set with `file` or `quant`.";

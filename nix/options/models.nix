@@ -9,6 +9,7 @@ let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
   renderers = import ../lib.nix { inherit lib; };
+  inherit (import ./typed.nix { inherit lib renderers; }) duration given low;
   model = import ./model.nix { inherit lib renderers; };
   layers = import ./layers.nix {
     inherit lib;
@@ -49,11 +50,7 @@ let
     };
   };
 
-  # Below anything the user writes in `settings`, above the option's own default.
-  low = lib.mapAttrsRecursive (_: lib.mkOverride 1400);
-  priorities = lib.filterAttrs (_: priority: priority != null) (
-    lib.mapAttrs (_: entry: entry.priority) cfg.models
-  );
+  priorities = given (lib.mapAttrs (_: entry: entry.priority) cfg.models);
 in
 {
   options.services.llama-swap = {
@@ -111,13 +108,13 @@ in
       description = "Models to load when the service starts.";
     };
     globalTTL = mkOption {
-      type = types.nullOr model.duration;
+      type = types.nullOr duration;
       default = null;
       example = "1h";
       description = "Unload a model after so long without a request, unless it says otherwise.";
     };
     healthCheckTimeout = mkOption {
-      type = types.nullOr model.duration;
+      type = types.nullOr duration;
       default = null;
       example = "10m";
       description = "How long a model may take to get ready, its download included.";

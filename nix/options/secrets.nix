@@ -9,6 +9,8 @@
 let
   inherit (lib) mkOption types;
   cfg = config.services.llama-swap;
+  renderers = import ../lib.nix { inherit lib; };
+  inherit (import ./typed.nix { inherit lib renderers; }) low;
   # Go llama-swap reads keys from variables only.
   keyName =
     position:
@@ -108,9 +110,9 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    services.llama-swap.settings.apiKeys = lib.mkIf (entries != [ ]) (
-      lib.mkOverride 1400 (lib.imap0 keySource entries)
-    );
+    services.llama-swap.settings = lib.mkIf (entries != [ ]) (low {
+      apiKeys = lib.imap0 keySource entries;
+    });
     systemd.services.llama-swap.serviceConfig = {
       LoadCredential =
         lib.mapAttrsToList (name: file: "${name}:${toString file}") (cfg.credentials // keyFiles)

@@ -6,14 +6,7 @@ let
   address = renderers.hostPort cfg.listenAddress cfg.port;
 
   # Neither this machine alone nor every address: such an address comes with the network, which may be late.
-  isWildcard = lib.elem cfg.listenAddress [
-    ""
-    "*"
-    "0.0.0.0"
-    "::"
-    "[::]"
-  ];
-  needsNetwork = !isWildcard && !(renderers.isLoopback cfg.listenAddress);
+  needsNetwork = !(renderers.isWildcard cfg.listenAddress || renderers.isLoopback cfg.listenAddress);
   online = lib.optional needsNetwork "network-online.target";
 in
 {

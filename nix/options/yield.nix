@@ -10,17 +10,15 @@ let
   cfg = config.services.llama-swap;
   own = cfg.yield;
   renderers = import ../lib.nix { inherit lib; };
-  inherit (import ./model.nix { inherit lib renderers; }) duration;
-  size = import ./size.nix { inherit lib; };
+  inherit (import ./typed.nix { inherit lib renderers; })
+    duration
+    given
+    low
+    nullable
+    size
+    ;
   option = name: "services.llama-swap.yield.${name}";
 
-  nullable =
-    type: description:
-    mkOption {
-      type = types.nullOr type;
-      default = null;
-      inherit description;
-    };
   unitName =
     types.strMatching ''[a-zA-Z0-9:_.\\-]+(@[a-zA-Z0-9:_.\\-]+)?[.](service|target|scope|slice|mount|device|socket|path|timer)''
     // {
@@ -131,10 +129,10 @@ let
       lib.escapeShellArgs ([ userKeyFile ] ++ words)
     }"}";
 
-  settings = lib.filterAttrs (_: value: value != null) {
+  settings = given {
     inherit (own) freeBelow requests;
-    drain = lib.mapNullable renderers.parseDuration own.drain;
-    returnAfter = lib.mapNullable renderers.parseDuration own.returnAfter;
+    drain = renderers.seconds own.drain;
+    returnAfter = renderers.seconds own.returnAfter;
   };
   asked = own.gamemode.enable || own.whileUnits != [ ] || own.whileUserUnits != [ ];
 in
@@ -174,14 +172,7 @@ in
       type = types.str;
       default =
         let
-          anywhere = lib.elem cfg.listenAddress [
-            ""
-            "*"
-            "0.0.0.0"
-            "::"
-            "[::]"
-          ];
-          host = if anywhere then "127.0.0.1" else cfg.listenAddress;
+          host = if renderers.isWildcard cfg.listenAddress then "127.0.0.1" else cfg.listenAddress;
         in
         if cfg.tls.enable then cfg.publicUrl else "http://${renderers.hostPort host cfg.port}";
       defaultText = lib.literalMD "this machine's address and `port`; `publicUrl` with `tls`, for the name in the certificate";
@@ -190,9 +181,9 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    services.llama-swap.settings = lib.mkIf (settings != { }) {
-      yield = lib.mapAttrs (_: lib.mkOverride 1400) settings;
-    };
+    services.llama-swap.settings = lib.mkIf (settings != { }) (low {
+      yield = settings;
+    });
     systemd.services = lib.mkIf (own.whileUnits != [ ]) (units ofSystem own.whileUnits);
     systemd.user.services = lib.mkIf (own.whileUserUnits != [ ]) (units ofUser own.whileUserUnits);
     programs.gamemode = lib.mkIf own.gamemode.enable {

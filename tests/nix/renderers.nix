@@ -239,6 +239,28 @@ in
       false
     ];
   };
+  testWildcard = {
+    expr = map renderers.isWildcard [
+      ""
+      "*"
+      "0.0.0.0"
+      "::"
+      "[::]"
+      "127.0.0.1"
+      "::1"
+      "0.0.0.0.example"
+    ];
+    expected = [
+      true
+      true
+      true
+      true
+      true
+      false
+      false
+      false
+    ];
+  };
   testHostPort = {
     expr = [
       (renderers.hostPort "127.0.0.1" 1)
