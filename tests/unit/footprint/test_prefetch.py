@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -71,44 +72,39 @@ async def test_room_that_vanishes_is_noticed(write, monkeypatch):
     assert (read.bytes_read, read.stopped) == (2 * CHUNK_BYTES, "no room")
 
 
-async def test_reading_can_be_cancelled(write):
-    """Between two chunks."""
+@asynccontextmanager
+async def held_up(path):
+    """A file is being read, and gets no further before the end: the tasks, who reads, and the reading."""
     room = Rooms(GIB)
     room.goes_on.clear()
     ahead = ReadAhead(room=room)
     async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(ahead.read([write("a", 9)]))
+        reading = tasks.create_task(ahead.read([path]))
         await asyncio.to_thread(room.looked.wait, 60)
-        ahead.cancel()
+        yield tasks, ahead, reading
         room.goes_on.set()
+
+
+async def test_reading_can_be_cancelled(write):
+    """Between two chunks."""
+    async with held_up(write("a", 9)) as (_, ahead, reading):
+        ahead.cancel()
     assert (reading.result().bytes_read, reading.result().stopped) == (0, "cancelled")
 
 
 async def test_a_newer_reading_stops_an_older_one(write):
     """One at a time; the next model is the one that counts."""
-    room = Rooms(GIB)
-    room.goes_on.clear()
-    ahead = ReadAhead(room=room)
-    async with asyncio.TaskGroup() as tasks:
-        older = tasks.create_task(ahead.read([write("a", 9)]))
-        await asyncio.to_thread(room.looked.wait, 60)
+    async with held_up(write("a", 9)) as (tasks, ahead, older):
         newer = tasks.create_task(ahead.read([write("b", 2)]))
         await asyncio.sleep(0)  # so that it has begun
-        room.goes_on.set()
     assert older.result().stopped == "cancelled"
     assert newer.result().bytes_read == 2 * CHUNK_BYTES
 
 
 async def test_a_reader_that_is_cancelled_stops_its_thread(write):
     """Nobody waits for it any more."""
-    room = Rooms(GIB)
-    room.goes_on.clear()
-    ahead = ReadAhead(room=room)
-    async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(ahead.read([write("a", 9)]))
-        await asyncio.to_thread(room.looked.wait, 60)
+    async with held_up(write("a", 9)) as (_, ahead, reading):
         reading.cancel()
-        room.goes_on.set()
     assert reading.cancelled()
     assert ahead._current is not None
     assert ahead._current.is_set()

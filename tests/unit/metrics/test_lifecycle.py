@@ -134,20 +134,19 @@ def test_why_a_model_stops(world, page, metrics, leave, reason):
     assert not [series for series in seen.values if series.startswith("llamaswap_evictions_total")]
 
 
-def seen_in(world, metrics, phase, at, *, since):
-    """The latest instance of the model a as it is in a phase; None is gone."""
+def passes(world, metrics, *phases):
+    """The latest instance is seen in one phase after the other: (phase, seen at, in it since); None is gone."""
     snapshot = world.scheduler.snapshot(now=world.now)
-    views = () if phase is None else (replace(snapshot.instances[0], phase=phase, since=since),)
-    metrics.observe_snapshot(replace(snapshot, at=at, instances=views))
+    for phase, at, since in phases:
+        views = () if phase is None else (replace(snapshot.instances[0], phase=phase, since=since),)
+        metrics.observe_snapshot(replace(snapshot, at=at, instances=views))
 
 
 def test_memory_that_comes_back_slowly(world, page, metrics):
     """The stop ends with the exit; what follows until the driver has given the memory back is told apart."""
     world.arrives(1, "a")
     world.ready("a")
-    seen_in(world, metrics, Phase.STOPPING, 10.0, since=10.0)
-    seen_in(world, metrics, Phase.RELEASING, 12.1, since=12.0)
-    seen_in(world, metrics, None, 12.75, since=None)
+    passes(world, metrics, (Phase.STOPPING, 10.0, 10.0), (Phase.RELEASING, 12.1, 12.0), (None, 12.75, None))
     seen = page(metrics)
     assert seen['llamaswap_stop_seconds_sum{model="a"}'] == 2.0
     assert seen['llamaswap_memory_release_seconds_sum{model="a"}'] == 0.75
@@ -158,9 +157,7 @@ def test_a_crash_whose_memory_comes_back_slowly(world, page, metrics):
     """It is one crash, and no stop."""
     world.arrives(1, "a")
     world.ready("a")
-    seen_in(world, metrics, Phase.RELEASING, 12.0, since=12.0)
-    seen_in(world, metrics, Phase.RELEASING, 12.5, since=12.0)
-    seen_in(world, metrics, None, 13.0, since=None)
+    passes(world, metrics, (Phase.RELEASING, 12.0, 12.0), (Phase.RELEASING, 12.5, 12.0), (None, 13.0, None))
     seen = page(metrics)
     assert seen['llamaswap_crashes_total{model="a"}'] == 1
     assert seen['llamaswap_memory_release_seconds_sum{model="a"}'] == 1.0
