@@ -46,6 +46,16 @@ def test_what_becomes_free_beside_an_unknown_need_is_its_own(play_fit):
     p.ready("u").expect("grant 1", "start b")
 
 
+def test_what_has_just_become_ready_is_looked_at_before_the_next_start(play_fit):
+    """A command that counts devices in an order of its own is elsewhere than was thought, which the next reading shows."""
+    p = play_fit({"a": 10, "b": 20}, gpus=[24, 12], models={"a": {"devices": ("1",)}})
+    p.arrives(1, "a").expect("start a")
+    p.machine.held[p.machine.latest["a"]] = {"GPU-0": 10 * GIB}
+    p.answers = False
+    p.ready("a").expect("grant 1", "measure").goes(1).arrives(2, "b").expect("assess b").assessed("b", 20)
+    p.measures().expect("stop a").exits("a").expect("measure").measures().expect("start b")
+
+
 def test_an_unknown_need_waits_for_those_in_use(play_fit):
     """It is nobody's reason to be cut."""
     p = play_fit({"a": 6, "x": None}).runs("a").arrives(1, "a").expect("grant 1").arrives(2, "x")

@@ -134,6 +134,7 @@ def _note_ready(state: State, instance_id: int, now: float) -> None:
         state.loads[instance.model] = learned_load(state.loads.get(instance.model), now - instance.since)
         state.move(instance, Phase.READY, "its readiness probe succeeded", now)
         instance.ready_at = now
+        state.memory.expire(now)  # it may have taken other memory than was promised to it
         note_fitted(state, instance.model)
 
 

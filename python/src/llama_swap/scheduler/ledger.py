@@ -36,7 +36,8 @@ class Memory:
         problem: why devices are missing or their figures are old.
         asked_at: when the outstanding reading was asked for; None without one.
         exited_at: when an instance exited last.
-        valid_from: readings that began before do not show what is free now: something exited, or was waited for.
+        valid_from: readings that began before do not show what is free now: something exited, became ready, or was
+            waited for.
         is_after_exit: the last reading began after that.
         is_settling: somebody waits for the memory of what exited, although no instance is known to have left it.
         lag_seconds: how long the memory of the last exited instance took to come back.
