@@ -2,13 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from llama_swap.config.ports import port_is_free
 
 # Deadlines per example fail on a machine that is busy with the other half of the suite; tests bound their own time.
 settings.register_profile("suite", deadline=None, print_blob=True)
@@ -17,16 +18,6 @@ settings.load_profile("suite")
 # Below the range that Linux gives to outgoing connections, so that nothing takes a port between the choice and its use.
 _FIRST_PORT = 20000
 _PORTS_OF_A_WORKER = 2000
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _ports() -> Iterator[int]:
@@ -41,7 +32,7 @@ def _ports() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[..., int]:
-    """``free_port()`` is a port on 127.0.0.1 that nobody listens on; ``free_port(10)`` is the first of ten in a row."""
+    """``free_port()`` is a port that nobody listens on; ``free_port(10)`` is the first of ten in a row."""
     ports = _ports()
 
     def choose(count: int = 1) -> int:
@@ -49,7 +40,7 @@ def free_port() -> Callable[..., int]:
         while len(block) < count:
             port = next(ports)
             follows = not block or port == block[-1] + 1
-            block = [*(block if follows else []), port] if _is_free(port) else []
+            block = [*(block if follows else []), port] if port_is_free(port) else []
         return block[0]
 
     return choose

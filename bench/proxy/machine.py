@@ -2,12 +2,13 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from llama_swap.config.ports import port_is_free
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 UPSTREAM = "upstream"
@@ -53,18 +54,8 @@ class Ports:
         """The first of some in a row."""
         while True:
             first, self._next = self._next, self._next + count
-            if all(_is_free(first + step) for step in range(count)):
+            if all(port_is_free(first + step) for step in range(count)):
                 return first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def family(pid: int) -> list[int]:
