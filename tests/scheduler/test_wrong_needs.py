@@ -47,7 +47,7 @@ def test_what_becomes_free_beside_an_unknown_need_is_its_own(play_fit):
 
 
 def test_what_has_just_become_ready_is_looked_at_before_the_next_start(play_fit):
-    """A command that counts devices in an order of its own is elsewhere than was thought, which the next reading shows."""
+    """A command that counts devices in an order of its own is elsewhere than was thought: the next reading shows it."""
     p = play_fit({"a": 10, "b": 20}, gpus=[24, 12], models={"a": {"devices": ("1",)}})
     p.arrives(1, "a").expect("start a")
     p.machine.held[p.machine.latest["a"]] = {"GPU-0": 10 * GIB}
