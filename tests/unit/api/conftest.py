@@ -1,17 +1,20 @@
 """Control routes with a supervisor that only notes what it is asked for."""
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from llama_swap.api.errors import error_response
 from llama_swap.api.guard import guard
 from llama_swap.api.site import SITE
 from llama_swap.config import PortBook, load_config
+from llama_swap.errors import RequestError
 from llama_swap.logs import LogHub
 from llama_swap.scheduler.memory import HOST
 from llama_swap.scheduler.policy.ruling import RuleKind
@@ -102,6 +105,35 @@ def supervisor(make_supervisor):
     made = make_supervisor()
     made.shows(pools=POOLS, rule=RuleKind.FIT)
     return made
+
+
+@pytest.fixture
+def ended():
+    """Set when a handler of ``mount`` has ended, however it did."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def mount(ended):
+    """Routes to a client of them alone: behind the table of errors, and not the guard."""
+
+    @web.middleware
+    async def answer(request, handler):
+        try:
+            return await handler(request)
+        except RequestError as error:
+            return error_response(error)
+        finally:
+            ended.set()
+
+    async with AsyncExitStack() as stack:
+
+        async def mount(routes):
+            application = web.Application(middlewares=[answer])
+            application.add_routes(routes)
+            return await stack.enter_async_context(TestClient(TestServer(application), timeout=ClientTimeout(total=10)))
+
+        yield mount
 
 
 @asynccontextmanager

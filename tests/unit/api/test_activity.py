@@ -3,21 +3,9 @@
 import sqlite3
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from llama_swap.activity import Captures, Exchanged, Limits, Outcome, Row, Store, Usage
 from llama_swap.api import activity
-from llama_swap.api.errors import error_response
-from llama_swap.errors import RequestError
-
-
-@web.middleware
-async def _errors(request, handler):
-    try:
-        return await handler(request)
-    except RequestError as error:
-        return error_response(error)
 
 
 @pytest.fixture
@@ -49,12 +37,9 @@ def captures():
 
 
 @pytest.fixture
-async def client(store, captures):
+async def client(mount, store, captures):
     """A client of the routes alone."""
-    application = web.Application(middlewares=[_errors])
-    application.add_routes(activity.routes(store, captures))
-    async with TestClient(TestServer(application)) as made:
-        yield made
+    return await mount(activity.routes(store, captures))
 
 
 async def _page(client, query=""):

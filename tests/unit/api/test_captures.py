@@ -1,32 +1,17 @@
 """Captures over HTTP."""
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from llama_swap.activity import Captures, Exchanged
 from llama_swap.api import captures
-from llama_swap.api.errors import error_response
-from llama_swap.errors import RequestError
-
-
-@web.middleware
-async def _errors(request, handler):
-    try:
-        return await handler(request)
-    except RequestError as error:
-        return error_response(error)
 
 
 @pytest.fixture
-async def client():
+async def client(mount):
     """A client of the routes alone, with one capture."""
     held = Captures(1_000_000)
     held.put(7, Exchanged("/v1/x", (), b"in", 200, (), b"out"))
-    application = web.Application(middlewares=[_errors])
-    application.add_routes(captures.routes(held))
-    async with TestClient(TestServer(application)) as made:
-        yield made
+    return await mount(captures.routes(held))
 
 
 async def test_a_capture(client):

@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
 
 from llama_swap.activity import InflightTable
 from llama_swap.api import events
@@ -47,37 +46,10 @@ async def service():
     return Service()
 
 
-ENDED = web.AppKey("ended", asyncio.Event)
-
-
-@web.middleware
-async def note_end(request, handler):
-    """Tells when a handler has ended."""
-    try:
-        return await handler(request)
-    finally:
-        request.app[ENDED].set()
-
-
 @pytest.fixture
-def ended():
-    """Set when a handler has ended."""
-    return asyncio.Event()
-
-
-@pytest.fixture
-async def session(service, ended):
-    """A client of the route; handlers are cancelled when their client leaves, as in the service."""
-    app = web.Application(middlewares=[note_end])
-    app[ENDED] = ended
-    app.add_routes(events.routes(service.feed))
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    address = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    async with ClientSession(address, timeout=ClientTimeout(total=10)) as session:
-        yield session
-    await runner.cleanup()
+async def session(mount, service):
+    """A client of the route."""
+    return await mount(events.routes(service.feed))
 
 
 class Stream:

@@ -3,33 +3,11 @@
 import asyncio
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
 
 from llama_swap.api import logs
-from llama_swap.errors import Reason, RequestError
 from llama_swap.logs import PROXY, UPSTREAM, LogHub
 
 MODELS = ("m", "org/a", "with space")
-
-
-@pytest.fixture
-def ended():
-    """Set when a handler has ended, however it did."""
-    return asyncio.Event()
-
-
-ENDED = web.AppKey("ended", asyncio.Event)
-
-
-@web.middleware
-async def guard(request, handler):
-    """Stands for the service's own: its table of errors, and a look at the end of a handler."""
-    try:
-        return await handler(request)
-    except RequestError as error:
-        return web.json_response({"message": error.message}, status={Reason.INVALID_REQUEST: 400}[error.reason])
-    finally:
-        request.app[ENDED].set()
 
 
 @pytest.fixture
@@ -39,18 +17,9 @@ def hub():
 
 
 @pytest.fixture
-async def client(hub, ended):
-    """A client of a server with the log routes; handlers are cancelled when their client leaves, as in the service."""
-    app = web.Application(middlewares=[guard])
-    app[ENDED] = ended
-    app.add_routes(logs.routes(hub, lambda name: name in MODELS))
-    runner = web.AppRunner(app, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    address = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    async with ClientSession(address, timeout=ClientTimeout(total=10)) as session:
-        yield session
-    await runner.cleanup()
+async def client(mount, hub):
+    """A client of the log routes."""
+    return await mount(logs.routes(hub, lambda name: name in MODELS))
 
 
 async def until(response, mark):
@@ -134,7 +103,7 @@ async def test_an_unknown_log_is_refused(client):
     """An ID that is no model's gives 400 and says what would do."""
     async with client.get("/logs/stream/nobody") as response:
         assert response.status == 400
-        message = (await response.json())["message"]
+        message = (await response.json())["error"]["message"]
         assert message == "invalid logger. Use 'proxy', 'upstream' or a model's ID, not 'nobody'"
 
 

@@ -1,8 +1,6 @@
 """The page for Prometheus over HTTP."""
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from llama_swap.activity import Outcome, Row, Spans, Usage
 from llama_swap.api import metrics as api
@@ -13,14 +11,11 @@ from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
 
 
 @pytest.fixture
-async def client():
+async def client(mount):
     """A service with one model that a request waits for since 3 seconds."""
     scheduler = Scheduler(SchedulerSpec({"m": ModelSpec("m", "v1")}))
     scheduler.handle(RequestArrived(1, "m"), now=0.0)
-    app = web.Application()
-    app.add_routes(api.routes(Metrics(["m"]), lambda: scheduler.snapshot(now=3.0)))
-    async with TestClient(TestServer(app)) as client:
-        yield client
+    return await mount(api.routes(Metrics(["m"]), lambda: scheduler.snapshot(now=3.0)))
 
 
 async def test_the_page(client):

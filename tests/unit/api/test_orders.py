@@ -3,11 +3,8 @@
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
-from llama_swap.api.errors import error_response
 from llama_swap.api.orders import read_order
-from llama_swap.errors import RequestError
 
 
 class Form(msgspec.Struct, forbid_unknown_fields=True):
@@ -18,20 +15,14 @@ class Form(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @pytest.fixture
-async def client():
+async def client(mount):
     """A client of a route that answers with what it read."""
 
     async def handler(request):
-        try:
-            order = await read_order(request, Form)
-        except RequestError as error:
-            return error_response(error)
+        order = await read_order(request, Form)
         return web.json_response([order.number, order.word])
 
-    application = web.Application()
-    application.add_routes([web.post("/", handler)])
-    async with TestClient(TestServer(application)) as made:
-        yield made
+    return await mount([web.post("/", handler)])
 
 
 @pytest.mark.parametrize(

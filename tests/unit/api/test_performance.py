@@ -3,23 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
 from llama_swap.api import performance
-from llama_swap.errors import Reason, RequestError
 from llama_swap.metrics import HostSample, PerformanceRing
 
 SAMPLE = HostSample(1_800_000_000.0, (1.0,), 10, 5, 5, 0, 0, (0.0, 0.0, 0.0), ())
-
-
-@web.middleware
-async def guard(request, handler):
-    """Stands for the service's own table of errors."""
-    try:
-        return await handler(request)
-    except RequestError as error:
-        return web.json_response({"message": error.message}, status={Reason.INVALID_REQUEST: 400}[error.reason])
 
 
 @pytest.fixture
@@ -32,16 +20,13 @@ def ring():
 
 
 @pytest.fixture
-async def client(ring):
+async def client(mount, ring):
     """A service with these."""
 
     async def hardware():
         return {"schema_version": 1}
 
-    app = web.Application(middlewares=[guard])
-    app.add_routes(performance.routes(ring, hardware))
-    async with TestClient(TestServer(app)) as client:
-        yield client
+    return await mount(performance.routes(ring, hardware))
 
 
 async def get(client, path):
@@ -77,10 +62,8 @@ async def test_samples_after_a_moment(client, after, count):
 @pytest.mark.parametrize("after", ["yesterday", "2027-01-15", "2027-01-15T08:00:00", "2027-02-31T08:00:00Z"])
 async def test_a_moment_that_is_none(client, after):
     """Said as llama-swap says it."""
-    assert await get(client, f"/api/performance?after={after}") == (
-        400,
-        {"message": "invalid 'after' timestamp, use RFC3339 format"},
-    )
+    status, said = await get(client, f"/api/performance?after={after}")
+    assert (status, said["error"]["message"]) == (400, "invalid 'after' timestamp, use RFC3339 format")
 
 
 async def test_disabled(client, ring):
