@@ -122,6 +122,18 @@ let
   };
   units =
     make: names: lib.listToAttrs (map (unit: lib.nameValuePair (unitFor unit) (make unit)) names);
+  # A service that is stopped and started anew knows of no yield either, and nothing else starts these units then.
+  askAgain = pkgs.writeShellScript "llama-swap-ask-again" (
+    lib.concatMapStrings (
+      unit:
+      let
+        ours = lib.escapeShellArg "${unitFor unit}.service";
+      in
+      ''
+        if systemctl is-active --quiet ${lib.escapeShellArg unit}; then systemctl start --no-block ${ours}; fi
+      ''
+    ) own.whileUnits
+  );
   # A script for each, since GameMode takes at most 255 characters.
   hook =
     name: words:
@@ -153,7 +165,7 @@ in
       in Steam). This adds to `programs.gamemode.settings.custom`; scripts of your own beside it must be written as lists'';
     whileUnits = listOfUnits [ "ollama.service" ] ''
       Units of the system that get the devices while they run. The yield begins when such a unit has started and ends when it stops or
-      fails. It is asked for again when llama-swap restarts meanwhile.
+      fails. It is asked for again when llama-swap is started meanwhile.
     '';
     whileUserUnits = listOfUnits [ "gamescope-session.service" ] ''
       The same for units of users (`systemctl --user`). A program that a desktop starts is in a scope with a name of its own, which
@@ -184,7 +196,13 @@ in
     services.llama-swap.settings = lib.mkIf (settings != { }) (low {
       yield = settings;
     });
-    systemd.services = lib.mkIf (own.whileUnits != [ ]) (units ofSystem own.whileUnits);
+    systemd.services = lib.mkIf (own.whileUnits != [ ]) (
+      units ofSystem own.whileUnits
+      // {
+        # As root, outside the sandbox; that it fails is no reason to stop.
+        llama-swap.serviceConfig.ExecStartPost = "-+${askAgain}";
+      }
+    );
     systemd.user.services = lib.mkIf (own.whileUserUnits != [ ]) (units ofUser own.whileUserUnits);
     programs.gamemode = lib.mkIf own.gamemode.enable {
       enable = lib.mkDefault true;

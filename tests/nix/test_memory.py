@@ -1,5 +1,6 @@
 """The options about memory: what becomes of them, who yields while what runs, and whose a key is."""
 
+import re
 import shlex
 
 import pytest
@@ -184,6 +185,13 @@ class TestYield:
         assert config["ExecStop"].startswith("-+/")
         assert self.words(config["ExecStop"]) == ["", "--end", "--as", "ollama.service"]
         assert "LoadCredential" not in config
+
+    def test_after_a_stop_and_a_start(self, nix):
+        """A service that starts anew has what was asked of the last one asked again, outside its sandbox."""
+        again = 'config.systemd.services.llama-swap.serviceConfig.ExecStartPost or ""'
+        command = nix.swap('yield.whileUnits = [ "ollama.service" ];', again)
+        assert re.fullmatch(r"-\+/\S+-llama-swap-ask-again", command)
+        assert nix.swap('yield.whileUserUnits = [ "x.service" ];', again) == ""
 
     def test_names_that_systemd_could_misread(self, nix):
         """An escaped character in a unit's name is one for systemd's quoting, too."""

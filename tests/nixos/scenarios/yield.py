@@ -52,6 +52,13 @@ with subtest("a service that restarts meanwhile is told again"):
     machine.wait_for_unit(YIELD)
     assert "game.service runs" in refused_because("alpha")
 
+with subtest("a service that is stopped, and started later, is told again"):
+    machine.succeed("systemctl stop llama-swap.service")
+    machine.wait_until_fails(f"systemctl is-active {YIELD}")
+    machine.succeed("systemctl start llama-swap.service")
+    machine.wait_for_unit(YIELD)
+    assert "game.service runs" in refused_because("alpha")
+
 with subtest("when the game is stopped, requests are served"):
     machine.succeed("systemctl stop game.service")
     machine.wait_until_fails(f"systemctl is-active {YIELD}")
