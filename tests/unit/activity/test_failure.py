@@ -34,6 +34,7 @@ def test_what_is_not_json():
     assert _message(502, b"<html>") == "502 Bad Gateway"
     assert _message(599, b"") == "HTTP 599"
     assert _message(500, b'{"error": "\xff"}') == "500 Internal Server Error"
+    assert _message(500, b'{"error": ' + b"[" * 20_000) == "500 Internal Server Error"
     assert _message(200, b"x") == ""
 
 

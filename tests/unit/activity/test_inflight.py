@@ -1,8 +1,7 @@
 """The table of requests in flight."""
 
 import asyncio
-
-import pytest
+from types import SimpleNamespace
 
 from llama_swap.activity import inflight
 from llama_swap.activity.inflight import InflightTable
@@ -19,9 +18,13 @@ def test_a_request_from_arrival_to_end():
 
     async def run():
         stop = table.subscribe(frames.append)
-        request = _enter(table, req_headers=[(b"X-Key", b"sk-1")], remote_ip="::1", metadata={"selector": "s"})
-        table.serve(request, lambda: 5)
-        table.answered(request, [("set-cookie", "c")])
+        answer = SimpleNamespace(headers=(), response_bytes=0)
+        about = {"req_headers": [(b"X-Key", b"sk-1")], "remote_ip": "::1", "metadata": {"selector": "s"}}
+        request = _enter(table, **about, answer=answer)
+        answer.response_bytes = 5
+        table.serve(request)
+        answer.headers = [("set-cookie", "c")]
+        table.answered(request)
         table.leave(request)
         table.leave(request)
         stop()
@@ -68,17 +71,17 @@ async def test_bytes_are_reported_while_somebody_watches(monkeypatch):
     """Counts that changed are sent by a timer; one that did not is not sent again."""
     monkeypatch.setattr(inflight, "UPDATE_SECONDS", 0.001)
     table, frames, changed = InflightTable(), [], asyncio.Event()
-    busy, idle = _enter(table), _enter(table)
-    sent = 0
+    answer = SimpleNamespace(headers=(), response_bytes=0)
+    busy, idle = _enter(table, answer=answer), _enter(table)
 
     def listen(frame):
         frames.append(frame)
         changed.set()
 
-    table.serve(busy, lambda: sent)
+    table.serve(busy)
     table.subscribe(listen)
     for _ in range(3):
-        sent += 10
+        answer.response_bytes += 10
         changed.clear()
         await asyncio.wait_for(changed.wait(), 5)
     assert [frame["request"]["resp_bytes"] for frame in frames] == [10, 20, 30]
@@ -90,10 +93,11 @@ async def test_bytes_are_reported_while_somebody_watches(monkeypatch):
 async def test_no_timer_while_nobody_watches():
     """Requests cost no wake-ups; a watcher that comes and goes leaves none behind."""
     table = InflightTable()
-    request = _enter(table)
-    table.serve(request, lambda: pytest.fail("nobody looks"))
+    request = _enter(table, answer=None)  # nobody looks at it
+    table.serve(request)
+    table.answered(request)
     assert table._timer is None
-    request.read_bytes = lambda: 0
+    request.answer = inflight.NO_ANSWER
     stop = table.subscribe(lambda _frame: None)
     assert table._timer is not None
     stop()

@@ -242,6 +242,13 @@ def test_whatever_an_upstream_sends(value, content_type, length):
     assert all(-1 <= getattr(found, name) <= 2**54 * 1000 for name in Usage.__struct_fields__)
 
 
+@pytest.mark.parametrize("body", [b'{"x":' + b"[" * 20_000, b'{"usage":' + b"[" * 20_000, b"[" * 20_000])
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_brackets_without_end(body, content_type):
+    """What is nested too deeply to be read tells nothing, and does not end the request in an error."""
+    assert read_usage(whole(b"data: " * (content_type != "application/json") + body, content_type)) is NO_USAGE
+
+
 def test_what_goes_to_another_thread():
     """Only compressed and long answers do."""
     assert is_quickly_read(whole(b"x" * 10_000))

@@ -38,7 +38,7 @@ def status_text(status: int) -> str:
 def _message_in(text: bytes) -> str:
     try:
         answer = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     if not isinstance(answer, dict):
         return ""

@@ -9,12 +9,12 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from llama_swap.activity.redact import HeaderPairs, redact_headers
-from llama_swap.activity.row import rfc3339
+from llama_swap.activity.row import NO_METADATA, rfc3339
 
 UPDATE_SECONDS = 0.25
 """Byte counts are sent this often at most (llama-swap v250)."""
@@ -31,8 +31,31 @@ class InflightState(StrEnum):
     SERVING = "serving"
 
 
-def _no_bytes() -> int:
-    return 0
+class Answer(Protocol):
+    """What is known so far of the answer to a request; read only when somebody looks.
+
+    Attributes:
+        headers: none while they are not known.
+        response_bytes: what its client has got.
+    """
+
+    @property
+    def headers(self) -> HeaderPairs:
+        """As received."""
+        ...
+
+    @property
+    def response_bytes(self) -> int:
+        """As they are on the wire."""
+        ...
+
+
+class _NoAnswer(msgspec.Struct, frozen=True):
+    headers: HeaderPairs = ()
+    response_bytes: int = 0
+
+
+NO_ANSWER: Answer = _NoAnswer()
 
 
 class InflightRequest(msgspec.Struct, eq=False):
@@ -41,7 +64,7 @@ class InflightRequest(msgspec.Struct, eq=False):
     Attributes:
         id: unique in this run of the service.
         cancel: ends the request's handler.
-        read_bytes: tells how many bytes of the answer have been sent; asked only when somebody watches.
+        answer: its answer, before as after there is one.
         cancelled: somebody asked to end it; its handler can tell that from a client that left.
     """
 
@@ -52,11 +75,10 @@ class InflightRequest(msgspec.Struct, eq=False):
     cancel: Callable[[], object]
     req_headers: HeaderPairs = ()
     remote_ip: str = ""
-    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
+    metadata: Mapping[str, str] = NO_METADATA
     started_at: float = msgspec.field(default_factory=time.time)
+    answer: Answer = NO_ANSWER
     state: InflightState = InflightState.WAITING
-    resp_headers: HeaderPairs = ()
-    read_bytes: Callable[[], int] = _no_bytes
     cancelled: bool = False
     reported_bytes: int = 0
 
@@ -87,7 +109,8 @@ class InflightTable:
         cancel: Callable[[], object],
         req_headers: HeaderPairs = (),
         remote_ip: str = "",
-        metadata: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] = NO_METADATA,
+        answer: Answer = NO_ANSWER,
     ) -> InflightRequest:
         """Add a request that waits; whoever calls this calls :meth:`leave` in any case.
 
@@ -99,24 +122,26 @@ class InflightTable:
             req_headers: kept as they are; read only when somebody looks.
             remote_ip: the client's address.
             metadata: as in the activity row.
+            answer: fills itself while the request is served.
         """
         request = InflightRequest(
-            str(next(self._ids)), model, method, req_path, cancel, req_headers, remote_ip, metadata or {}
+            str(next(self._ids)), model, method, req_path, cancel, req_headers, remote_ip, metadata, answer=answer
         )
         self._requests[request.id] = request
-        self._announce(request)
+        if self._listeners:
+            self._announce(request)
         return request
 
-    def serve(self, request: InflightRequest, read_bytes: Callable[[], int]) -> None:
-        """The request has an instance now; ``read_bytes`` counts what its client has got."""
+    def serve(self, request: InflightRequest) -> None:
+        """The request has an instance now."""
         request.state = InflightState.SERVING
-        request.read_bytes = read_bytes
-        self._announce(request)
+        if self._listeners:
+            self._announce(request)
 
-    def answered(self, request: InflightRequest, resp_headers: HeaderPairs) -> None:
+    def answered(self, request: InflightRequest) -> None:
         """The head of the answer is known."""
-        request.resp_headers = resp_headers
-        self._announce(request)
+        if self._listeners:
+            self._announce(request)
 
     def leave(self, request: InflightRequest) -> None:
         """The request is over."""
@@ -153,9 +178,8 @@ class InflightTable:
         return frame
 
     def _announce(self, request: InflightRequest) -> None:
-        if self._listeners:
-            self._send({"operation": "upsert", "request": self._shown(request)})
-            self._arm()
+        self._send({"operation": "upsert", "request": self._shown(request)})
+        self._arm()
 
     def _send(self, frame: Frame) -> None:
         for listener in list(self._listeners.values()):
@@ -168,14 +192,14 @@ class InflightTable:
     def _report_bytes(self) -> None:
         self._timer = None
         for request in list(self._requests.values()):
-            if request.read_bytes() != request.reported_bytes:
+            if request.answer.response_bytes != request.reported_bytes:
                 self._announce(request)
         self._arm()
 
     def _shown(self, request: InflightRequest) -> dict[str, Any]:
         """llama-swap's fields, ``state`` and ``cancelled`` of ours."""
         secrets = self._secrets()
-        request.reported_bytes = request.read_bytes()
+        request.reported_bytes = request.answer.response_bytes
         shown: dict[str, Any] = {
             "id": request.id,
             "timestamp": rfc3339(request.started_at),
@@ -184,7 +208,7 @@ class InflightTable:
             "method": request.method,
             "req_headers": redact_headers(request.req_headers, secrets),
             "remote_ip": request.remote_ip,
-            "resp_headers": redact_headers(request.resp_headers, secrets),
+            "resp_headers": redact_headers(request.answer.headers, secrets),
             "resp_bytes": request.reported_bytes,
             "elapsed_ms": max(0, int((time.time() - request.started_at) * 1000)),
             "state": request.state.value,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 
 from msgspec.structs import replace
 
@@ -46,7 +47,7 @@ class Recorder:
             sample: of the upstream's answer; None when there was none.
             exchanged: for a capture; None for no capture.
         """
-        if not self._captures.enabled:
+        if exchanged is not None and not self._captures.enabled:
             exchanged = None
         if exchanged is None and (sample is None or is_quickly_read(sample)):
             row = _completed(row, sample, self._store.next_id())
@@ -73,11 +74,7 @@ class Recorder:
 def _completed(row: Row, sample: ResponseSample | None, row_id: int) -> Row:
     if sample is None:
         return replace(row, id=row_id)
+    if sample.status != HTTPStatus.OK:
+        return replace(row, id=row_id, error_msg=row.error_msg or failure_message(sample))
     usage = read_usage(sample)
-    return replace(
-        row,
-        id=row_id,
-        tokens=usage,
-        duration_ms=max(row.duration_ms, int(usage.busy_ms)),
-        error_msg=row.error_msg or failure_message(sample),
-    )
+    return replace(row, id=row_id, tokens=usage, duration_ms=max(row.duration_ms, int(usage.busy_ms)))

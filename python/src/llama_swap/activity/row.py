@@ -6,6 +6,7 @@ msgspec's structs are made in C: a frozen dataclass of this size takes five time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from llama_swap.activity.usage import NO_USAGE, Usage
 
 UNKNOWN_MS = -1.0
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Outcome(StrEnum):
@@ -60,14 +62,10 @@ def spans(
     """The parts of a request that was granted an instance, from moments in monotonic seconds."""
     first_token_ms = generation_ms = UNKNOWN_MS
     if first_byte_at is not None:
-        first_token_ms = _milliseconds(first_byte_at - granted_at)
+        first_token_ms = (first_byte_at - granted_at) * 1000
         if finished_at is not None:
-            generation_ms = _milliseconds(finished_at - first_byte_at)
-    return Spans(_milliseconds(queue_seconds), _milliseconds(load_seconds), first_token_ms, generation_ms)
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3) if seconds > 0 else 0.0
+            generation_ms = (finished_at - first_byte_at) * 1000
+    return Spans(queue_seconds * 1000, load_seconds * 1000, first_token_ms, generation_ms)
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -95,7 +93,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     resp_content_type: str = ""
     tokens: Usage = NO_USAGE
     error_msg: str = ""
-    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
+    metadata: Mapping[str, str] = NO_METADATA
     spans: Spans = NO_SPANS
     requested: str = ""
     request_id: str = ""
@@ -122,10 +120,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         if self.metadata:
             row["metadata"] = dict(self.metadata)
         row |= {
-            "queue_ms": self.spans.queue_ms,
-            "load_ms": self.spans.load_ms,
-            "first_token_ms": self.spans.first_token_ms,
-            "generation_ms": self.spans.generation_ms,
+            "queue_ms": round(self.spans.queue_ms, 3),
+            "load_ms": round(self.spans.load_ms, 3),
+            "first_token_ms": round(self.spans.first_token_ms, 3),
+            "generation_ms": round(self.spans.generation_ms, 3),
             "outcome": self.outcome.value,
             "requested_model": self.requested,
             "request_id": self.request_id,

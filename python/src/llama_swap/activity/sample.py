@@ -53,14 +53,13 @@ class BodySampler:
             servers send it before they have computed anything.
     """
 
-    __slots__ = ("_head", "_head_limit", "_head_room", "_tail", "_tail_held", "_tail_limit", "first_at", "total_bytes")
+    __slots__ = ("_head", "_head_limit", "_tail", "_tail_held", "_tail_limit", "first_at", "total_bytes")
 
     def __init__(self, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES) -> None:
         self.first_at: float | None = None
         self.total_bytes = 0
         self._head: list[bytes] = []
         self._head_limit = head_bytes
-        self._head_room = head_bytes
         self._tail: deque[bytes] = deque()
         self._tail_held = 0
         self._tail_limit = tail_bytes
@@ -70,15 +69,14 @@ class BodySampler:
         if self.first_at is None:
             self.first_at = monotonic()
         self.total_bytes += len(piece)
-        if self._head_room > 0:
+        if self.total_bytes <= self._head_limit:
             self._head.append(piece)
-            self._head_room -= len(piece)
-            if self._head_room < 0:
-                self._keep_end(piece)
-            return
-        self._keep_end(piece)
+        else:
+            self._keep_end(piece)
 
     def _keep_end(self, piece: bytes) -> None:
+        if self.total_bytes - len(piece) < self._head_limit:
+            self._head.append(piece)  # the head ends within it
         if len(piece) > 2 * self._tail_limit:
             # Do not keep a big read alive for the sake of its end.
             piece = piece[-self._tail_limit :]

@@ -104,7 +104,8 @@ class Store:
         if not row.id:
             row = replace(row, id=self.next_id())
         self._fresh.append((row, complete))
-        self._fresh_completions += complete is not None
+        if complete is not None:
+            self._fresh_completions += 1
         if len(self._fresh) >= _HAND_OVER_ROWS or self._fresh_completions >= _HAND_OVER_COMPLETIONS:
             self._hand_over()
         elif self._timer is None:

@@ -4,11 +4,12 @@ llama.cpp's ``timings`` beat everybody's ``usage``: they count what was really c
 Speeds are never derived from our own clock: it contains queue, load and network.
 """
 
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from llama_swap.activity.fragments import Found, objects_at_end, objects_at_start
 from llama_swap.activity.inflate import INFLATED_BYTES, inflate
@@ -20,8 +21,9 @@ _START_BYTES = 16 * 1024
 
 _NAMES = frozenset({b'"usage"', b'"timings"', b'"metrics"'})
 _CONTAINERS = frozenset({b'"response"', b'"message"'})
-_MOST = 2**53
-_NUMBERS = frozenset({int, float})
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_Object = TypeVar("_Object", bound=msgspec.Struct)
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -45,116 +47,174 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_USAGE = Usage()
-_ABSENT = msgspec.Raw()
-_OBJECT = ord("{")
+
+# Whole numbers among them come as floats too: there are servers that write counts so.
+_Amount = Annotated[float, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _CachedTokens(msgspec.Struct):
+    cached_tokens: _Amount = UNKNOWN
+
+
+class _UsageMember(msgspec.Struct):
+    """``usage`` as chat completions, the Responses API or Anthropic have it."""
+
+    prompt_tokens: _Amount = UNKNOWN
+    completion_tokens: _Amount = UNKNOWN
+    input_tokens: _Amount = UNKNOWN
+    output_tokens: _Amount = UNKNOWN
+    cache_read_input_tokens: _Amount = UNKNOWN
+    input_tokens_details: _CachedTokens | None = None
+    prompt_tokens_details: _CachedTokens | None = None
+
+    def cached(self) -> float:
+        """Cached tokens, wherever they stand."""
+        cached = self.cache_read_input_tokens
+        for details in (self.input_tokens_details, self.prompt_tokens_details):
+            if details is not None and cached < 0:
+                cached = details.cached_tokens
+        return cached
+
+
+class _Timings(msgspec.Struct):
+    """llama.cpp's ``timings``; without any ``draft_n`` nothing was drafted."""
+
+    prompt_n: _Amount = 0
+    predicted_n: _Amount = 0
+    cache_n: _Amount = UNKNOWN
+    draft_n: _Amount = UNKNOWN
+    draft_n_accepted: _Amount = UNKNOWN
+    prompt_ms: _Amount = 0
+    predicted_ms: _Amount = 0
+    prompt_per_second: _Amount = UNKNOWN
+    predicted_per_second: _Amount = UNKNOWN
+
+
+class _Speculation(msgspec.Struct):
+    num_draft_tokens: _Amount = UNKNOWN
+    num_accepted_draft_tokens: _Amount = UNKNOWN
+
+
+class _Metrics(msgspec.Struct):
+    """vLLM's ``metrics``."""
+
+    time_to_first_token_ms: _Amount = 0
+    mean_itl_ms: _Amount = 0
+    speculative_decoding: _Speculation | None = None
+
+
+class _Nested(msgspec.Struct):
+    usage: _UsageMember | None = None
 
 
 class _Envelope(msgspec.Struct):
     """The members of an answer or event that may hold usage; everything else is skipped unread."""
 
-    usage: Any = None
-    timings: Any = None
-    metrics: Any = None
-    response: msgspec.Raw = _ABSENT
-    message: msgspec.Raw = _ABSENT
+    usage: _UsageMember | None = None
+    timings: _Timings | None = None
+    metrics: _Metrics | None = None
+    response: _Nested | None = None
+    message: _Nested | None = None
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
+def _envelope(text: bytes) -> _Envelope:
+    """Raises msgspec.DecodeError for what is not JSON; members that are not what they should be are left out."""
+    try:
+        return _decode(text)
+    except msgspec.ValidationError:
+        return _fitting(msgspec.json.decode(text), _Envelope)
+
+
+def _fitting(value: Any, kind: type[_Object]) -> _Object:
+    """As much of a value as is of its kind."""
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind) if isinstance(value, dict) else ():
+        member, inner = value.get(field.name), get_args(field.type)[0]
+        if isinstance(member, dict) and issubclass(inner, msgspec.Struct):
+            found[field.name] = _fitting(member, inner)
+            continue
+        with contextlib.suppress(msgspec.ValidationError):
+            found[field.name] = msgspec.convert(member, field.type)
+    return kind(**found)
+
+
 class _Tally(msgspec.Struct):
     """What was found so far; in a stream the last positive value wins."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_tokens: int = UNKNOWN
-    timings: dict[str, Any] | None = None
-    metrics: dict[str, Any] | None = None
-    anything: bool = False
+    input_tokens: float = UNKNOWN
+    output_tokens: float = UNKNOWN
+    cache_tokens: float = UNKNOWN
+    timings: _Timings | None = None
+    metrics: _Metrics | None = None
 
-    def add(self, usage: Any, timings: Any, metrics: Any) -> None:
-        """Take the members of one answer or event; what is no object is ignored."""
-        if isinstance(usage, dict):
-            self._add_usage(usage)
-        if isinstance(timings, dict):
-            self.timings, self.anything = timings, True
-        if isinstance(metrics, dict):
-            self.metrics, self.anything = metrics, True
+    def add(self, found: _Envelope) -> None:
+        """Take the members of one answer or event."""
+        if found.usage is not None:
+            self._add_usage(found.usage)
+        for nested in (found.response, found.message):
+            if nested is not None and nested.usage is not None:
+                self._add_usage(nested.usage)
+        self.timings = found.timings or self.timings
+        self.metrics = found.metrics or self.metrics
 
-    def _add_usage(self, usage: dict[str, Any]) -> None:
-        read = _first_count(usage, "prompt_tokens", "input_tokens")
-        written = _first_count(usage, "completion_tokens", "output_tokens")
-        cached = _cached(usage)
-        self.input_tokens = read if read > 0 else self.input_tokens
-        self.output_tokens = written if written > 0 else self.output_tokens
-        self.cache_tokens = cached if cached >= 0 else self.cache_tokens
-        self.anything |= max(read, written, cached) >= 0
-
-    def usage(self) -> Usage:
-        """The sum of it."""
-        if not self.anything:
-            return NO_USAGE
-        work = _Work(self.input_tokens, self.output_tokens, self.cache_tokens)
-        if self.timings is not None:
-            work.take_timings(self.timings)
-        if self.metrics is not None:
-            work.take_metrics(self.metrics)
-        return Usage(
-            work.input_tokens,
-            work.output_tokens,
-            work.cache_tokens,
-            work.draft_tokens,
-            work.draft_acc_tokens,
-            work.prompt_per_second,
-            work.tokens_per_second,
-            work.busy_ms,
-        )
-
-
-class _Work(msgspec.Struct):
-    """A :class:`Usage` in the making."""
-
-    input_tokens: int
-    output_tokens: int
-    cache_tokens: int
-    draft_tokens: int = UNKNOWN
-    draft_acc_tokens: int = UNKNOWN
-    prompt_per_second: float = UNKNOWN
-    tokens_per_second: float = UNKNOWN
-    busy_ms: float = 0
-
-    def take_timings(self, timings: dict[str, Any]) -> None:
-        """llama.cpp's numbers replace what ``usage`` said."""
-        get = timings.get
-        self.input_tokens = max(0, _count(get("prompt_n")))
-        self.output_tokens = max(0, _count(get("predicted_n")))
-        self.prompt_per_second = _number(get("prompt_per_second"))
-        self.tokens_per_second = _number(get("predicted_per_second"))
-        self.busy_ms = max(0, _number(get("prompt_ms"))) + max(0, _number(get("predicted_ms")))
-        cached = _count(get("cache_n"))
+    def _add_usage(self, usage: _UsageMember) -> None:
+        read = usage.prompt_tokens if usage.prompt_tokens >= 0 else usage.input_tokens
+        written = usage.completion_tokens if usage.completion_tokens >= 0 else usage.output_tokens
+        cached = usage.cached()
+        if read > 0 or self.input_tokens < 0:
+            self.input_tokens = read
+        if written > 0 or self.output_tokens < 0:
+            self.output_tokens = written
         if cached >= 0:
             self.cache_tokens = cached
-        self._take_draft(get("draft_n"), get("draft_n_accepted"))
 
-    def take_metrics(self, metrics: dict[str, Any]) -> None:
-        """Take vLLM's speeds; the prompt's is that of the part which was not cached."""
-        speculative = metrics.get("speculative_decoding")
-        if isinstance(speculative, dict):
-            self._take_draft(speculative.get("num_draft_tokens"), speculative.get("num_accepted_draft_tokens"))
-        first_ms = _number(metrics.get("time_to_first_token_ms"))
-        if first_ms > 0:
-            computed = max(0, self.input_tokens - max(0, self.cache_tokens))
-            self.prompt_per_second = computed * 1000 / first_ms
-        each_ms = _number(metrics.get("mean_itl_ms"))
-        if each_ms > 0:
-            self.tokens_per_second = 1000 / each_ms
+    def usage(self) -> Usage:
+        """The sum of it; llama.cpp's numbers replace what ``usage`` said."""
+        if self.timings is not None:
+            usage = _computed(self.timings, self.cache_tokens)
+        elif self.metrics is not None or max(self.input_tokens, self.output_tokens, self.cache_tokens) >= 0:
+            read, written = max(0, self.input_tokens), max(0, self.output_tokens)
+            unknown = (UNKNOWN,) * 4
+            usage = Usage(int(read), int(written), int(self.cache_tokens), *unknown)
+        else:
+            return NO_USAGE
+        return usage if self.metrics is None else _with_speeds(usage, self.metrics)
 
-    def _take_draft(self, drafted: Any, accepted: Any) -> None:
-        """Both or none: of one alone nothing can be said."""
-        counts = _count(drafted), _count(accepted)
-        if min(counts) >= 0:
-            self.draft_tokens, self.draft_acc_tokens = counts
+
+def _computed(timings: _Timings, cached: float) -> Usage:
+    """What llama.cpp says."""
+    return Usage(
+        int(timings.prompt_n),
+        int(timings.predicted_n),
+        int(timings.cache_n if timings.cache_n >= 0 else cached),
+        *_drafts(timings.draft_n, timings.draft_n_accepted),
+        timings.prompt_per_second,
+        timings.predicted_per_second,
+        timings.prompt_ms + timings.predicted_ms,
+    )
+
+
+def _with_speeds(usage: Usage, metrics: _Metrics) -> Usage:
+    """With vLLM's speeds; the prompt's is that of the part which was not cached."""
+    changes: dict[str, float] = {}
+    if (work := metrics.speculative_decoding) is not None:
+        drafted, accepted = _drafts(work.num_draft_tokens, work.num_accepted_draft_tokens)
+        changes |= {"draft_tokens": drafted, "draft_acc_tokens": accepted} if drafted >= 0 else {}
+    if metrics.time_to_first_token_ms > 0:
+        computed = max(0, usage.input_tokens - max(0, usage.cache_tokens))
+        changes["prompt_per_second"] = computed * 1000 / metrics.time_to_first_token_ms
+    if metrics.mean_itl_ms > 0:
+        changes["tokens_per_second"] = 1000 / metrics.mean_itl_ms
+    return replace(usage, **changes)
+
+
+def _drafts(drafted: float, accepted: float) -> tuple[int, int]:
+    """Both or none: of one alone nothing can be said."""
+    return (int(drafted), int(accepted)) if drafted >= 0 and accepted >= 0 else (UNKNOWN, UNKNOWN)
 
 
 def read_usage(sample: ResponseSample) -> Usage:
@@ -177,8 +237,7 @@ def is_quickly_read(sample: ResponseSample) -> bool:
     return not sample.content_encoding and len(sample.head) <= _START_BYTES + TAIL_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
+class _Text(msgspec.Struct, frozen=True, gc=False):
     """An answer without its content coding.
 
     Attributes:
@@ -222,8 +281,8 @@ def _read_whole_document(tally: _Tally, text: bytes) -> bool:
             # llama.cpp's /infill: the numbers are in the last element.
             elements = _decode_array(text)
             text = bytes(elements[-1]) if elements else b"{}"
-        _add_envelope(tally, text)
-    except msgspec.DecodeError:
+        tally.add(_envelope(text))
+    except _NOT_JSON:
         return False
     return True
 
@@ -243,10 +302,8 @@ def _read_events(tally: _Tally, text: _Text) -> None:
 
 def _add_lines(tally: _Tally, text: bytes) -> None:
     for event in _events_of_interest(text):
-        try:
-            _add_envelope(tally, event)
-        except msgspec.DecodeError:
-            continue
+        with contextlib.suppress(*_NOT_JSON):
+            tally.add(_envelope(event))
 
 
 def _events_of_interest(text: bytes) -> Iterator[bytes]:
@@ -263,43 +320,7 @@ def _events_of_interest(text: bytes) -> Iterator[bytes]:
             yield text[start + 5 : starts[start]]
 
 
-def _add_envelope(tally: _Tally, text: bytes) -> None:
-    envelope = _decode(text)
-    tally.add(envelope.usage, envelope.timings, envelope.metrics)
-    for nested in (envelope.response, envelope.message):
-        if nested is not _ABSENT and memoryview(nested)[0] == _OBJECT:
-            tally.add(_decode(nested).usage, None, None)
-
-
 def _add_found(tally: _Tally, found: Found) -> None:
-    values = {}
     for name, text in found.items():
-        try:
-            values[name] = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            continue
-    tally.add(values.get(b'"usage"'), values.get(b'"timings"'), values.get(b'"metrics"'))
-
-
-def _cached(usage: dict[str, Any]) -> int:
-    """Cached tokens as Anthropic, the Responses API or chat completions name them."""
-    cached = _count(usage.get("cache_read_input_tokens"))
-    for name in ("input_tokens_details", "prompt_tokens_details"):
-        details = usage.get(name)
-        if cached < 0 and isinstance(details, dict):
-            cached = _count(details.get("cached_tokens"))
-    return cached
-
-
-def _first_count(values: dict[str, Any], name: str, other: str) -> int:
-    return _count(values[name] if name in values else values.get(other))
-
-
-def _count(value: Any) -> int:
-    """A count, or -1 for anything that is none."""
-    return int(value) if type(value) in _NUMBERS and 0 <= value <= _MOST else UNKNOWN
-
-
-def _number(value: Any) -> float:
-    """A measured value, or -1 for anything that is none."""
-    return float(value) if type(value) in _NUMBERS and 0 <= value <= _MOST else UNKNOWN
+        with contextlib.suppress(*_NOT_JSON):
+            tally.add(_envelope(b"{%b:%b}" % (name, text)))

@@ -111,12 +111,11 @@ class Metering:
 
     def serve(self, meter: Meter) -> None:
         """The request has its instance, whose answer fills ``visit.exchange``."""
-        exchange = meter.visit.exchange
-        self.table.serve(meter.entry, lambda: exchange.response_bytes)
+        self.table.serve(meter.entry)
 
     def answered(self, meter: Meter) -> None:
         """``visit.exchange`` has the answer's headers."""
-        self.table.answered(meter.entry, meter.visit.exchange.headers)
+        self.table.answered(meter.entry)
 
     def _enter(
         self, request: web.BaseRequest, visit: Visit, path: str, body: bytes | None, metadata: Mapping[str, str]
@@ -131,6 +130,7 @@ class Metering:
             req_headers=request.raw_headers,
             remote_ip=request.remote or "",
             metadata=metadata,
+            answer=visit.exchange,
         )
         head_bytes = _CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES
         return Meter(request, visit, path, body, entry, BodySampler(head_bytes))
