@@ -1,6 +1,7 @@
 """Devices of several makers in one list."""
 
 from llama_swap.gpu import AllDevices, Device, DeviceSnapshot
+from llama_swap.gpu.combined import GONE
 from llama_swap.gpu.fake import FakeDevices
 
 
@@ -15,6 +16,24 @@ def test_a_maker_that_is_not_there():
     missing = FakeDevices(problem="no driver")
     assert AllDevices(missing, FakeDevices([Device(0, "c")])).read().problem == ""
     assert AllDevices(missing, FakeDevices()).read().problem == "no driver"
+
+
+def test_a_maker_that_was_there():
+    """Its driver vanished, or lists nothing without an error: never "there is none", and nobody takes its numbers."""
+    nvidia, amd = FakeDevices([Device(0, "a"), Device(1, "b")]), FakeDevices([Device(0, "c")])
+    devices = AllDevices(nvidia, amd)
+    devices.read()
+    nvidia.devices = ()
+    for problem, told in (("", GONE), ("not loaded", "not loaded")):
+        nvidia.problem = problem
+        snapshot = devices.read()
+        assert ([(d.index, d.name) for d in snapshot.devices], snapshot.problem) == ([(2, "c")], told)
+    amd.devices = ()
+    assert devices.read().problem == f"not loaded; {GONE}"
+    nvidia.devices, nvidia.problem = (Device(0, "a"),), ""
+    amd.devices = (Device(0, "c"),)
+    snapshot = devices.read()
+    assert ([device.index for device in snapshot.devices], snapshot.problem) == ([0, 1], "")
 
 
 def test_closing_closes_all():

@@ -8,7 +8,7 @@ import pynvml
 import pytest
 
 from llama_swap.gpu import MemoryKind, Nvml, ProcessUse
-from llama_swap.gpu.nvml import RETRY_SECONDS
+from llama_swap.gpu.nvml import RETRY_SECONDS, SOON_SECONDS
 
 from .conftest import CARD
 
@@ -138,7 +138,7 @@ def test_a_device_lost_between_two_questions(driver, monkeypatch):
 
 
 def test_the_driver_may_be_reloaded(driver):
-    """Without driver there are no devices and a reason; a minute after it is back there are devices again."""
+    """Without driver there are no devices and a reason; two seconds after it is back there are devices again."""
     clock = Clock()
     nvml = Nvml(clock)
     assert only(nvml.read())
@@ -146,10 +146,37 @@ def test_the_driver_may_be_reloaded(driver):
     gone = nvml.read()
     assert (gone.devices, gone.problem) == ((), "the NVIDIA kernel driver is not loaded")
     driver.says(CARD)
+    clock.now = SOON_SECONDS - 0.1
+    assert nvml.read().problem == gone.problem
+    clock.now = SOON_SECONDS
+    assert only(nvml.read()).name == "NVIDIA Test 80GB"
+
+
+def test_a_driver_that_was_never_there(driver):
+    """A machine without one is asked every minute, in case that somebody loads it."""
+    clock = Clock()
+    nvml = Nvml(clock)
+    driver.vanishes()
+    gone = nvml.read()
+    driver.says(CARD)
     clock.now = RETRY_SECONDS - 1
     assert nvml.read().problem == gone.problem
     clock.now = RETRY_SECONDS
-    assert only(nvml.read()).name == "NVIDIA Test 80GB"
+    assert only(nvml.read())
+
+
+def test_a_device_that_was_taken_away(driver, monkeypatch):
+    """Given to a virtual machine: the driver lists fewer, and NVML sees that one again only when started anew."""
+    starts, start = [], pynvml.nvmlInit
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: starts.append(start()))
+    nvml = Nvml()
+    assert only(nvml.read())
+    driver.says("init 0\ncount 0\n")
+    assert nvml.read().devices == nvml.read().devices == ()
+    driver.says(CARD)
+    assert only(nvml.read())
+    nvml.read()
+    assert len(starts) == 3
 
 
 def test_a_driver_that_was_upgraded_under_us(driver):

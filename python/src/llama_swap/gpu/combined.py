@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from llama_swap.gpu.devices import DeviceSnapshot, ReadsDevices
+from llama_swap.gpu.devices import Device, DeviceSnapshot, ReadsDevices
+
+GONE = "no device answers any more"
+"""A card that was given to a virtual machine is missing without an error of its driver."""
 
 
 class AllDevices:
@@ -14,16 +17,30 @@ class AllDevices:
 
     def __init__(self, *readers: ReadsDevices) -> None:
         self._readers = readers
+        self._counts = [0] * len(readers)
 
     def read(self) -> DeviceSnapshot:
-        """Every device; a maker of which there is none is a problem only where there is nothing else either."""
+        """Every device.
+
+        A maker of which there is none is a problem only where there is nothing else either; one of which there was one
+        is a problem in any case, and keeps its numbers.
+        """
         snapshots = [reader.read() for reader in self._readers]
-        found = [device for snapshot in snapshots for device in snapshot.devices]
-        problems = [snapshot.problem for snapshot in snapshots if snapshot.problem]
+        found: list[Device] = []
+        lost: list[str] = []
+        first = 0
+        for place, snapshot in enumerate(snapshots):
+            if snapshot.devices:
+                self._counts[place] = len(snapshot.devices)
+            elif self._counts[place]:
+                lost.append(snapshot.problem or GONE)
+            found += [replace(device, index=first + index) for index, device in enumerate(snapshot.devices)]
+            first += self._counts[place]
+        missing = [] if found else [snapshot.problem for snapshot in snapshots if snapshot.problem]
         return DeviceSnapshot(
             at=min(snapshot.at for snapshot in snapshots),
-            devices=tuple(replace(device, index=index) for index, device in enumerate(found)),
-            problem="" if found else "; ".join(problems),
+            devices=tuple(found),
+            problem="; ".join(lost or missing),
         )
 
     def close(self) -> None:

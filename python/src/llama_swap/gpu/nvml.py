@@ -16,6 +16,8 @@ from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUs
 
 RETRY_SECONDS = 60.0
 """After a failure to open NVML: a machine without NVIDIA driver is not asked all the time."""
+SOON_SECONDS = 2.0
+"""The same where it was open before: the driver is being replaced, and until it is back nobody knows what is free."""
 _MILLI = 1000.0
 
 # The library itself is of no use any more: the driver was unloaded, reloaded or upgraded under us.
@@ -52,13 +54,14 @@ _ARCHITECTURES = {
 
 
 class Nvml:
-    """Reads NVIDIA devices; opens NVML when first asked and again after it was lost."""
+    """Reads NVIDIA devices; opens NVML when first asked and again after it was lost, or a device was."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._is_open = False
         self._problem = ""
         self._retry_at = float("-inf")
+        self._most = 0
 
     def read(self) -> DeviceSnapshot:
         """All NVIDIA devices; none, and why, where there is no working driver."""
@@ -70,13 +73,15 @@ class Nvml:
                 pynvml.nvmlInit()
                 self._is_open = True
             driver = _known(pynvml.nvmlSystemGetDriverVersion)
-            devices = tuple(_device(index, handle, driver) for index, handle in enumerate(_handles()))
+            count = pynvml.nvmlDeviceGetCount()
+            devices = tuple(_device(index, handle, driver) for index, handle in enumerate(_handles(count)))
         except pynvml.NVMLError as error:
             self.close()
             self._problem = _HINTS.get(error.value, f"NVML: {error}")
-            self._retry_at = at + RETRY_SECONDS
+            self._retry_at = at + (SOON_SECONDS if self._most else RETRY_SECONDS)
             return DeviceSnapshot(at, problem=self._problem)
-        if any(device.problem for device in devices):
+        self._most = max(self._most, count)
+        if count < self._most or any(device.problem for device in devices):
             self.close()  # a device that comes back is only seen by a new start of NVML
         return DeviceSnapshot(at, devices)
 
@@ -98,9 +103,9 @@ def _known(ask: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
-def _handles() -> Iterator[Any]:
+def _handles(count: int) -> Iterator[Any]:
     """All devices; one that is split by MIG is replaced by its instances. A lost one gives its error."""
-    for index in range(pynvml.nvmlDeviceGetCount()):
+    for index in range(count):
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             mode = _known(pynvml.nvmlDeviceGetMigMode, handle)
