@@ -155,3 +155,39 @@ def test_what_memory_running_out_added_is_taken_off_first(play_fit):
     p.machine.takes["x"] = 13
     p.at(5).arrives(1, "x").expect("start x")
     assert p.claims("x") == {"GPU-0": 14}
+
+
+def test_a_pinned_model_of_unknown_need_is_let_load_first(play_fit):
+    """It may take everything or next to nothing: nobody is refused for it, or starts into what it leaves, before."""
+    p = play_fit({"e": None, "b": 5, "u": None}, models={"e": {"pin": True}})
+    p.arrives(1, "e").expect("start e").arrives(2, "b").arrives(3, "u")
+    assert p.explain("b").waits_for == "what e takes is not known before it is ready, e comes first"
+    p.machine.takes_now("e", 18)
+    p.at(9).ready("e").expect("grant 1", "start b").ready("b").expect("grant 2").goes(2).expect("stop b")
+    p.exits("b").expect("start u")
+    assert p.claims("u") == {"GPU-0": 6}
+
+
+def test_who_waits_for_a_pinned_model_of_unknown_need_may_be_refused_then(play_fit):
+    """Once it is seen what that keeps."""
+    p = play_fit({"e": None, "b": 10}, models={"e": {"pin": True}})
+    p.arrives(1, "e").expect("start e").arrives(2, "b")
+    p.machine.takes_now("e", 18)
+    p.at(9).ready("e").expect("grant 1", "reject 2 does_not_fit")
+
+
+def test_a_pinned_model_of_unknown_need_that_starts_refuses_nobody(play_fit):
+    """Nor does it in the step in which it starts past an earlier waiter."""
+    p = play_fit({"a": 10, "b": 40, "e": None}, gpus=[24, 24], models={"e": {"pin": True, "devices": ("1",)}})
+    p.runs("a").at(5).arrives(1, "a").expect("grant 1").arrives(2, "b").arrives(3, "e").expect("start e")
+    assert p.explain("b").waits_for
+
+
+def test_two_of_unknown_need_on_the_host_do_not_start_together(play_fit):
+    """The first one is pinned, so it was not in the way of the second, which the next look started beside it."""
+    p = play_fit({"a": None, "e": None, "b": None}, gpus=[], host=16, limits={"max_wait_seconds": 0})
+    p.arrives(1, "a").expect("start a").arrives(2, "e").arrives(3, "b")
+    p.answers = False
+    p.ready("a").expect("grant 1", "measure")
+    models = {"b": p.spec.models["b"], "e": replace(p.spec.models["e"], pin=True)}
+    p.reloads(replace(p.spec, models=models)).measures().expect("start e")

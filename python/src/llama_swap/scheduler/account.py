@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from llama_swap.scheduler import refusals
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.memory import HOST, Need, NeedSource
-from llama_swap.scheduler.placing import occupants_of, pinned_in_the_way, view_of
+from llama_swap.scheduler.placing import pinned_in_the_way
 from llama_swap.scheduler.policy.fit import View, most_room
 from llama_swap.scheduler.policy.rooms import Bytes, Room, Wish, used_devices
 from llama_swap.scheduler.policy.seating import Placement
 from llama_swap.scheduler.state import Dismissal, State
+from llama_swap.scheduler.view import occupants_of, view_of
 from llama_swap.scheduler.yields import yield_touching
 
 LATER_SECONDS = 60.0
@@ -36,7 +37,7 @@ def lines_of(state: State, model: str) -> tuple[str, ...]:
         return ()
     most = most_room(view, occupants_of(state))
     pools = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
-    others = {name: t.claims for name, t in view.tenants.items() if name != model and t.is_pinned}
+    others = {name: tenant.keeps for name, tenant in view.tenants.items() if name != model}
     sums = (_sum(room, most[room.pool], _part(room, others)) for room in pools)
     return (need_in_words(wish.need), *sums)
 

@@ -15,9 +15,10 @@ from llama_swap.scheduler.commands import (
     StopReadingAhead,
 )
 from llama_swap.scheduler.instance import Instance, Phase
-from llama_swap.scheduler.placing import FIRST_READING_SECONDS, lacks_need
+from llama_swap.scheduler.placing import FIRST_READING_SECONDS
 from llama_swap.scheduler.policy.seating import Placement, Step
 from llama_swap.scheduler.state import State
+from llama_swap.scheduler.view import lacks_need
 from llama_swap.scheduler.yields import AUTO
 
 RETURN_SECONDS = 0.075

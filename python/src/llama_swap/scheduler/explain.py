@@ -7,12 +7,13 @@ from enum import StrEnum
 from llama_swap.scheduler.account import lines_of
 from llama_swap.scheduler.commands import Command, RejectRequest, StartProcess, StopProcess
 from llama_swap.scheduler.memory import Need
-from llama_swap.scheduler.placing import eviction_cost_of, occupants_of, placements_of, waiters_in_order
+from llama_swap.scheduler.placing import placements_of, waiters_in_order
 from llama_swap.scheduler.policy.ruling import RuleKind, Ruling
 from llama_swap.scheduler.policy.seating import Placement, neighbours_of
 from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.snapshot import blocked_by, doing
 from llama_swap.scheduler.state import State, Waiter
+from llama_swap.scheduler.view import eviction_cost_of, occupants_of
 
 
 class Outcome(StrEnum):

@@ -1,27 +1,18 @@
-"""Judging every model that waits for an instance: the state as the policies see it, and what they answer."""
+"""Judging every model that waits for an instance: what the policies say, as far as it can be acted on."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from llama_swap.scheduler.commands import RejectReason
-from llama_swap.scheduler.instance import Instance, Phase
-from llama_swap.scheduler.memory import HOST, NeedSource
-from llama_swap.scheduler.policy.fit import Tenant, View, place_by_memory
+from llama_swap.scheduler.instance import Instance
+from llama_swap.scheduler.policy.fit import place_by_memory
 from llama_swap.scheduler.policy.queue import Rank
-from llama_swap.scheduler.policy.rooms import Room, Wish
 from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, neighbours_of, place
-from llama_swap.scheduler.shares import DEFAULT_LOAD_SECONDS, USE_HALF_LIFE_SECONDS, eviction_cost
 from llama_swap.scheduler.spec import WhileYielded
 from llama_swap.scheduler.state import State, Waiter
-from llama_swap.scheduler.yields import (
-    can_confine,
-    remaining_devices,
-    words_of,
-    yield_before,
-    yield_touching,
-    yielded_pools,
-)
+from llama_swap.scheduler.view import has_all, is_rested, lacks_need, occupants_of, view_of
+from llama_swap.scheduler.yields import can_confine, remaining_devices, words_of, yield_before, yield_touching
 
 NEVER: Rank = (math.inf, math.inf, 0)
 """The rank of a model that nobody waits for: everybody else goes first."""
@@ -29,8 +20,7 @@ NEVER: Rank = (math.inf, math.inf, 0)
 FIRST_READING_SECONDS = 5.0
 """How long the first start waits for the first reading before the groups decide."""
 
-GIVEN_UP = 0.1
-"""What evicting a draining model costs of what it did: it was chosen already, and to take that back delays all."""
+_NOT_KNOWN = "what {} takes is not known before it is ready"
 
 
 def waiters_in_order(state: State) -> list[Waiter]:
@@ -159,16 +149,24 @@ def _checked(state: State, placement: Placement, now: float) -> Placement:
         # The victims stay claimed, or newcomers would take them back with every reading, for ever.
         return replace(_unmeasured(placement), step=Step.DRAIN)
     if placement.step is Step.WAIT:
-        return replace(placement, note=placement.note or _left_alone(state, placement, now))
+        return replace(
+            placement, note=placement.note or _left_alone(state, placement, now) or _untold(state, placement)
+        )
     return placement
 
 
 def _left_alone(state: State, placement: Placement, now: float) -> str:
     """Who in the way became ready just now and is not disturbed for that."""
-    young = [instance.model for instance in _living(state, placement) if not _is_rested(state, instance, now)]
+    young = [instance.model for instance in _living(state, placement) if not is_rested(state, instance, now)]
     if not young or state.spec.fit is None:
         return ""
     return f"{', '.join(young)} is left alone for {state.spec.fit.min_residency_seconds:g} s after it became ready"
+
+
+def _untold(state: State, placement: Placement) -> str:
+    """Whom it has to let load first, because that may take everything."""
+    first = state.instances.get(placement.behind or "")
+    return "" if first is None or not has_all(first) else _NOT_KNOWN.format(first.model)
 
 
 def _checked_refusal(state: State, placement: Placement, now: float) -> Placement:
@@ -193,7 +191,7 @@ def _short_for_others(state: State, placement: Placement, now: float) -> Placeme
         return replace(placement, step=Step.WAIT, note=note, is_settling=True)
     loading = _loads_unseen(state)
     if loading:
-        return replace(placement, step=Step.WAIT, note=f"what {loading} takes is not known before it is ready")
+        return replace(placement, step=Step.WAIT, note=_NOT_KNOWN.format(loading))
     if state.spec.yielding.free_below_bytes:
         return _yielded(state, candidate, "other programs use too much of its memory")
     if candidate.rank == NEVER:
@@ -216,12 +214,6 @@ def _may_refuse(state: State, candidate: Candidate, now: float) -> bool:
     return model not in state.queue or bool(memory.problem) or memory.at >= state.oldest_waiter(model).is_content_with
 
 
-def lacks_need(state: State, model: str) -> bool:
-    """Whether it has to be found out what a model needs before it starts."""
-    assessed = state.needs.get(model)
-    return assessed is None or assessed.is_spent or assessed.fingerprint != state.spec.models[model].fingerprint
-
-
 def _unmeasured(placement: Placement) -> Placement:
     return replace(placement, step=Step.WAIT, note="the memory is being measured", needs_reading=True)
 
@@ -233,126 +225,3 @@ def confined_to(state: State, placement: Placement) -> tuple[str, ...]:
         return ()
     chosen = placement.devices
     return chosen if set(chosen) != set(devices) and can_confine(state) else ()
-
-
-def view_of(state: State, now: float) -> View:
-    """The state as a decision by memory sees it."""
-    rooms = rooms_of(state)
-    tenants = {model: _tenant(state, instance, now) for model, instance in state.instances.items()}
-    for model, instance in state.instances.items():
-        if instance.is_alone and not instance.is_looked_at and not instance.is_leaving:
-            _leave_all_to(model, instance, rooms, tenants)
-    wishes = {model: wish for model in state.spec.models if (wish := _wish(state, model, now)) is not None}
-    return View(rooms, tenants, wishes)
-
-
-def _leave_all_to(model: str, instance: Instance, rooms: dict[str, Room], tenants: dict[str, Tenant]) -> None:
-    """Until it is seen what a model takes whose need is not known, also what became free since its start is its own."""
-    claims = dict(tenants[model].claims)
-    for pool in instance.claims.reserved.keys() & rooms.keys():
-        surplus = max(0, rooms[pool].available_bytes)
-        if pool != HOST or set(rooms) == {HOST}:
-            claims[pool] = claims.get(pool, 0) + surplus
-            rooms[pool] = replace(rooms[pool], available_bytes=rooms[pool].available_bytes - surplus)
-    tenants[model] = replace(tenants[model], claims=claims)
-
-
-def rooms_of(state: State) -> dict[str, Room]:
-    """What there is of each pool."""
-    yielded = yielded_pools(state)
-    rooms = {}
-    for pool, reading in state.memory.pools.items():
-        headroom = _headroom(state, pool)
-        available = state.memory.available(pool, state.instances.values(), headroom)
-        foreign = state.memory.foreign.get(pool, 0)
-        rooms[pool] = Room(
-            pool, reading.label, reading.index, reading.total_bytes, available, headroom, foreign, pool in yielded
-        )
-    return rooms
-
-
-def _headroom(state: State, pool: str) -> int:
-    fit = state.spec.fit
-    if fit is None:
-        return 0
-    if pool == HOST:
-        return fit.host_headroom_bytes
-    return max(fit.headroom_bytes, state.spec.yielding.free_below_bytes)
-
-
-def _tenant(state: State, instance: Instance, now: float) -> Tenant:
-    is_rested = _is_rested(state, instance, now)
-    claims = instance.claims.all()
-    if state.memory.devices and not instance.claims.is_known(state.memory.devices):
-        claims |= {pool: max(claims.get(pool, 0), size) for pool, size in _guessed_claims(state).items()}
-    return Tenant(claims, eviction_cost_of(state, instance, now), instance.is_pinned, is_rested)
-
-
-def _is_rested(state: State, instance: Instance, now: float) -> bool:
-    """Whether it has been there for the minimum residency."""
-    fit = state.spec.fit
-    if fit is None or instance.phase is not Phase.READY or instance.ready_at is None:
-        return True
-    return now >= instance.ready_at + fit.min_residency_seconds
-
-
-def _guessed_claims(state: State) -> dict[str, int]:
-    """What an instance may hold that was started when memory did not decide: all that nobody else accounts for."""
-    return {pool: state.memory.foreign.get(pool, 0) for pool in state.memory.devices}
-
-
-def eviction_cost_of(state: State, instance: Instance, now: float) -> float:
-    """What it costs to evict an instance: as configured, or by its load time and its use."""
-    cost = instance.spec.evict_cost
-    if cost is None:
-        use = state.uses.get(instance.model)
-        lately = 0.0 if use is None else use.now(now, USE_HALF_LIFE_SECONDS)
-        cost = eviction_cost(load_seconds(state, instance.model), lately)
-    return cost * GIVEN_UP if instance.phase is Phase.DRAINING else cost
-
-
-def load_seconds(state: State, model: str) -> float:
-    """How long a model takes to load, as far as that was learned."""
-    assessed = state.needs.get(model)
-    if assessed is not None and assessed.need.load_seconds is not None:
-        return assessed.need.load_seconds
-    return state.loads.get(model, DEFAULT_LOAD_SECONDS)
-
-
-def _wish(state: State, model: str, now: float) -> Wish | None:
-    """What a model asks for; also by an old figure, which then has to be found out again before anything is done."""
-    assessed = state.needs.get(model)
-    if assessed is None:
-        return None
-    is_alone = assessed.is_raised or assessed.need.source is NeedSource.UNKNOWN
-    may_start = not lacks_need(state, model) and state.memory.is_fresh(now)
-    return Wish(assessed.need, state.spec.models[model].devices, is_alone, may_start and state.is_pinned(model))
-
-
-# --- what the others do -----------------------------------------------------------------------
-
-
-def occupants_of(state: State) -> dict[str, Occupant]:
-    """Every model that has an instance, the one that would be missed least first."""
-    by_use = sorted(state.instances.values(), key=lambda instance: _missed(state, instance))
-    return {instance.model: _occupant(state, instance) for instance in by_use}
-
-
-def _missed(state: State, instance: Instance) -> tuple[bool, bool, float]:
-    """How recently it was used; what drains was given up, and to take that back with every lease might never end."""
-    is_in_use = bool(instance.leases) or instance.model in state.queue
-    return (instance.phase is not Phase.DRAINING, is_in_use, instance.used_at)
-
-
-def _occupant(state: State, instance: Instance) -> Occupant:
-    model = instance.model
-    head = state.first_waiter(model)
-    if instance.is_leaving:
-        return Occupant(model, Use.LEAVING)
-    if head is None:
-        return Occupant(model, Use.SERVING if instance.leases else Use.IDLE)
-    if instance.phase is Phase.STARTING:
-        return Occupant(model, Use.LOADING)
-    if instance.leases or instance.phase is Phase.READY:  # its waiters are served in this very step
-        return Occupant(model, Use.SERVING)
-    return Occupant(model, Use.IDLE, state.rank(head))

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from llama_swap.scheduler.placing import placements_of, rooms_of, waiters_in_order
+from llama_swap.scheduler.placing import placements_of, waiters_in_order
 from llama_swap.scheduler.policy.ruling import RuleKind
 from llama_swap.scheduler.policy.seating import Placement
 from llama_swap.scheduler.state import Failures, Instance, Phase, State
+from llama_swap.scheduler.view import rooms_of
 
 
 class Standing(StrEnum):
@@ -123,6 +124,7 @@ class Snapshot:
     Attributes:
         rule: what decides who may run beside whom now.
         pools: the memory as it was measured last; () before that.
+        measured_at: when that reading began, in monotonic seconds; None before the first.
         memory_problem: why figures are missing or old; "" is none.
         release_lag_seconds: how long the memory of the last exited instance took to come back; None before.
     """
@@ -135,6 +137,7 @@ class Snapshot:
     rule: RuleKind = RuleKind.GROUP
     pools: tuple[PoolView, ...] = ()
     yields: tuple[YieldView, ...] = ()
+    measured_at: float | None = None
     memory_problem: str = ""
     release_lag_seconds: float | None = None
 
@@ -160,6 +163,7 @@ def take_snapshot(state: State, now: float) -> Snapshot:
         rule=rule_of(state),
         pools=_pool_views(state),
         yields=tuple(YieldView(y.holder, y.devices, y.until, y.because) for y in state.yields.values()),
+        measured_at=state.memory.at,
         memory_problem=state.memory.problem,
         release_lag_seconds=state.memory.lag_seconds,
     )

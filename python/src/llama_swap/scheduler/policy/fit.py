@@ -30,12 +30,19 @@ class Tenant:
         claims: what it holds or may still take, by pool; leaving gives all of it back.
         cost: of evicting it.
         is_rested: it has been there for the minimum residency.
+        is_measured: its claims are what it needs; else they are all there is, until that is known.
     """
 
     claims: Bytes
     cost: float = 0.0
     is_pinned: bool = False
     is_rested: bool = True
+    is_measured: bool = True
+
+    @property
+    def keeps(self) -> Bytes:
+        """What will never be anybody else's."""
+        return self.claims if self.is_pinned and self.is_measured else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +96,10 @@ class Table:
         seated: everybody who has an instance, or gets one in this very step.
         now, later: see the module.
         most: the room there would be if everybody left who may.
-        claimants: earlier candidates that start, evict or drain.
+        claimants: earlier candidates that start, evict or drain, and whoever stays and is not measured yet.
         taken: the models that leave for them.
         pinned: what those were given that start in this very step and stay.
-        spoken_for: the pools that earlier candidates start in, or that their victims leave.
+        spoken_for: the pools that claimants start in, or that their victims leave.
     """
 
     view: View
@@ -138,14 +145,15 @@ def _lay(view: View, occupants: Mapping[str, Occupant]) -> Table:
         for pool in now:
             if is_leaving:
                 later[pool] += tenant.claims.get(pool, 0)
-            if is_leaving or not tenant.is_pinned:
-                most[pool] += tenant.claims.get(pool, 0)
-    return Table(view, dict(occupants), now, later, most)
+            most[pool] += tenant.claims.get(pool, 0) - (0 if is_leaving else tenant.keeps.get(pool, 0))
+    unmeasured = [model for model, tenant in view.tenants.items() if tenant.is_pinned and not tenant.is_measured]
+    spoken_for = {pool for model in unmeasured for pool in view.tenants[model].claims}
+    return Table(view, dict(occupants), now, later, most, unmeasured, spoken_for=spoken_for)
 
 
 def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     own = _own(table, candidate)
-    most = _room(table, table.most, [model for model in own if table.view.tenants[model].is_pinned])
+    most = _room(table, table.most, [model for model in own if table.view.tenants[model].keeps])
     if not any(site.fits(most) for site in _usable(table.view, wish)):
         less = modest(wish, table.view.rooms)
         return _refuse(table, candidate, wish) if less is None else _judge(table, candidate, less)
@@ -281,7 +289,7 @@ def _start(table: Table, candidate: Candidate, plan: Plan, *, is_pinned: bool) -
     taken = plan.site.taken(room)
     if plan.is_alone:
         taken |= {device: max(taken.get(device, 0), room[device]) for device in plan.site.devices}
-    if is_pinned:
+    if is_pinned and not plan.is_alone:
         table.pinned.append(taken)
         _take(table.most, taken)
     _take(table.now, taken)
@@ -317,9 +325,9 @@ def _refuse(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     """It can never fit; say whether that is only because of what others use."""
     view = table.view
     stays = [
-        tenant.claims
+        tenant.keeps
         for model, tenant in view.tenants.items()
-        if tenant.is_pinned and model != candidate.model and table.seated[model].use is not Use.LEAVING
+        if model != candidate.model and table.seated[model].use is not Use.LEAVING
     ]
     stays += table.pinned
     room = {
