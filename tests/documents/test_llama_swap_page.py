@@ -89,11 +89,11 @@ ELSEWHERE = {
     "models.NAME.proxy": "unit/config/test_ports",
     "models.NAME.timeouts.keepalive": "an absence",
     "models.NAME.timeouts.expectContinue": "an absence",
-    "models.NAME.timeouts.idleConn": "unit/proxy",
+    "models.NAME.timeouts.idleConn": "unit/supervisor/test_translate",
+    "performance.disabled": "unit/api/test_metrics",
     "selectors.NAME.targets": "integration/test_names",
     "peers.NAME.timeouts.keepalive": "an absence",
     "peers.NAME.timeouts.expectContinue": "an absence",
-    "peers.NAME.timeouts.idleConn": "unit/proxy",
 }
 """Claims that take more than a configuration to prove, and where they are."""
 

@@ -25,6 +25,22 @@ def test_a_port_or_that_of_the_scheme(url, expected):
     assert dial.port(urlsplit(url)) == expected
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://localhost:81/x", 81),
+        ("http://127.0.0.2:82", 82),
+        ("http://[::1]:83", 83),
+        ("http://localhost", None),
+        ("http://10.0.0.1:84", None),
+        ("http://gpu.lan:85", None),
+    ],
+)
+def test_ports_of_this_machine(url, expected):
+    """Those that are written in the URL of a loopback."""
+    assert dial.local_port(urlsplit(url)) == expected
+
+
 @pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "[fe80::1]", "localhost.example.com"])
 def test_elsewhere_is_verified(host):
     """Only loopback is exempt."""

@@ -1,8 +1,11 @@
 """How the HTTP server of a URL is reached: at which addresses, at which port, and whether its certificate counts."""
 
 import ipaddress
-import ssl
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -19,7 +22,12 @@ def port(url: SplitResult) -> int:
     return url.port or DEFAULT_PORTS[url.scheme]
 
 
-def tls(url: SplitResult) -> ssl.SSLContext | None:
+def local_port(url: SplitResult) -> int | None:
+    """The port of this machine that a URL names; None where it names another machine, or no port."""
+    return url.port if url.hostname and _is_this_machine(url.hostname) else None
+
+
+def tls(url: SplitResult) -> "ssl.SSLContext | None":
     """The settings of TLS towards a server; None for plain HTTP.
 
     A certificate is checked unless the server is on this machine: a local server has a self-signed one at best, and who
@@ -27,6 +35,8 @@ def tls(url: SplitResult) -> ssl.SSLContext | None:
     """
     if url.scheme != "https":
         return None
+    import ssl  # noqa: PLC0415 - heavy; whoever only reads a configuration has no use for it
+
     context = ssl.create_default_context()
     if _is_this_machine(url.hostname or _LOCALHOST):
         context.check_hostname = False

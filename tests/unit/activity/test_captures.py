@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from llama_swap.activity.captures import MEGABYTE, Captures, Exchanged
+from llama_swap.activity.captures import Captures, Exchanged
 
 JSON = (("Content-Type", "application/json"),)
 CHAT = Exchanged(
@@ -25,7 +25,7 @@ def _b64(data):
 
 
 def _captured(exchanged, secrets=()):
-    captures = Captures(MEGABYTE, lambda: secrets)
+    captures = Captures(1_000_000, lambda: secrets)
     captures.put(7, exchanged)
     return captures.get(7)
 
@@ -114,7 +114,7 @@ def test_off_and_smaller():
     captures = Captures(0)
     captures.put(1, CHAT)
     assert captures.get(1) is None
-    captures.resize(MEGABYTE)
+    captures.resize(1_000_000)
     captures.put(1, CHAT)
     captures.put(1, CHAT)
     assert 1 in captures

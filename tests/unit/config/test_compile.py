@@ -120,7 +120,7 @@ def test_capabilities_and_timeouts(model):
         """
     )
     assert found.capabilities == Capabilities(("text", "image"), ("text",), tools=True, reranker=True, context=4096)
-    assert found.timeouts == Timeouts(1, 2, 3, 4, 5, 60)
+    assert found.timeouts == Timeouts(1, 3, 4, 60)
     assert model(f"{CMD}\ncapabilities: {{}}").capabilities is None
 
 

@@ -1,6 +1,7 @@
 """A driver that says what a test wants it to, and devices to begin with."""
 
 import ctypes
+from dataclasses import fields
 
 import pynvml
 import pytest
@@ -26,6 +27,11 @@ count 1
 0.compute 100 4294967296
 0.compute 200 6442450944
 """
+
+
+def unknown(device):
+    """The names of the fields that the driver does not tell."""
+    return [field.name for field in fields(device) if getattr(device, field.name) is None]
 
 
 class Driver:

@@ -10,7 +10,7 @@ import pytest
 from llama_swap.gpu import MemoryKind, Nvml, ProcessUse
 from llama_swap.gpu.nvml import RETRY_SECONDS, SOON_SECONDS
 
-from .conftest import CARD
+from .conftest import CARD, unknown
 
 GIB = 1024**3
 
@@ -44,25 +44,24 @@ def test_an_ordinary_card(driver):
     assert (device.total_bytes, device.used_bytes, device.free_bytes) == (80 * GIB, 10 * GIB, 69 * GIB)
     assert device.memory_kind is MemoryKind.DEDICATED
     assert device.processes == (ProcessUse(100, 4 * GIB), ProcessUse(200, 6 * GIB))
-    assert (device.used_by(100), device.used_by(999)) == (4 * GIB, 0)
     assert (device.temperature_celsius, device.memory_temperature_celsius) == (41, 52)
     assert (device.utilisation_percent, device.fan_percent) == (37, 30)
     assert (device.power_watts, device.power_limit_watts) == (123.456, 700.0)
     assert (device.vendor, device.architecture, device.driver_version) == ("NVIDIA", "Hopper", "570.00")
-    assert device.unknown == ()
+    assert unknown(device) == []
 
 
 def test_what_a_device_cannot_tell_is_unknown(driver):
     """A passive card has no fan and a virtual one no power: None, and the other fields stay."""
     driver.says(without("fan", "power", "limit", "memtemp", "util"))
     device = only(Nvml().read())
-    assert device.unknown == (
+    assert unknown(device) == [
         "memory_temperature_celsius",
         "utilisation_percent",
         "fan_percent",
         "power_watts",
         "power_limit_watts",
-    )
+    ]
     assert device.free_bytes == 69 * GIB
 
 
@@ -72,7 +71,7 @@ def test_a_device_without_memory_of_its_own(driver):
     device = only(Nvml().read())
     assert device.memory_kind is MemoryKind.UNIFIED
     assert (device.total_bytes, device.used_bytes, device.free_bytes) == (None, None, None)
-    assert device.used_by(100) == 4 * GIB
+    assert device.processes[0] == ProcessUse(100, 4 * GIB)
 
 
 def test_an_old_driver_only_knows_the_first_form_of_memory(driver):
@@ -91,7 +90,6 @@ def test_processes_of_vulkan_and_cuda_are_one_list(driver):
         ProcessUse(300, 1024),
         ProcessUse(400, None),
     )
-    assert device.used_by(400) is None
 
 
 def test_mig_instances_stand_for_their_device(driver):

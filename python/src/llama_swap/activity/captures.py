@@ -16,7 +16,6 @@ import msgspec
 from llama_swap.activity.inflate import INFLATED_BYTES, inflate
 from llama_swap.activity.redact import HeaderPairs, redact_body, redact_headers, text_headers
 
-MEGABYTE = 1024 * 1024
 _OK = 200
 _COMPRESSION = 1
 

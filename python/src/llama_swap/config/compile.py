@@ -174,10 +174,8 @@ def request_timeouts(given: TimeoutsSection) -> Timeouts:
     """The limits on each step of a request."""
     return Timeouts(
         connect_seconds=given.connect,
-        keepalive_seconds=given.keepalive,
         response_header_seconds=given.response_header,
         tls_handshake_seconds=given.tls_handshake,
-        expect_continue_seconds=given.expect_continue,
         idle_conn_seconds=given.idle_conn,
     )
 

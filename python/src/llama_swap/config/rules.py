@@ -14,6 +14,7 @@ from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_model import FiltersSection, ModelSection
 from llama_swap.config.storefile import store_fault
 from llama_swap.config.urls import url_fault
+from llama_swap.dial import local_port
 
 PRELOAD = ("hooks", "on_startup", "preload")
 STORE_PATH = ("store", "path")
@@ -84,9 +85,9 @@ def _twins(file: ConfigFile) -> Iterator[Finding]:
 def literal_ports(file: ConfigFile) -> Iterator[int]:
     """The ports of this machine that models name themselves, so that no other model may get them."""
     for model in file.models.values():
-        parts = urlsplit(model.proxy)
-        if parts.hostname in {"localhost", "127.0.0.1", "::1"} and parts.port is not None:
-            yield parts.port
+        port = local_port(urlsplit(model.proxy))
+        if port is not None:
+            yield port
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:

@@ -30,15 +30,15 @@ class TimeoutsSection(Section):
     connect: Seconds = 30.0
     """Seconds to open a connection."""
     keepalive: Seconds = 30.0
-    """Seconds between TCP keep-alive probes."""
+    """Accepted without effect; in llama-swap the seconds between TCP keep-alive probes."""
     response_header: Seconds = 0.0
     """Seconds from the end of the request to the first byte of the answer."""
     tls_handshake: Seconds = 10.0
     """Seconds for a TLS handshake."""
     expect_continue: Seconds = 1.0
-    """Seconds to wait for `100 Continue`."""
+    """Accepted without effect; in llama-swap the seconds to wait for `100 Continue`."""
     idle_conn: Seconds = 90.0
-    """Seconds after which an unused connection is closed."""
+    """Seconds after which an unused connection is closed; to models at most 4, before llama.cpp's server closes it."""
 
 
 _Modality: Any = one_of("text", "audio", "image")

@@ -28,7 +28,7 @@ class PerformanceSection(Section):
     """Figures about the machine: processors, memory, network, GPUs."""
 
     disabled: Flag = False
-    """Take no figures; `/api/performance` and `/metrics` then answer 503."""
+    """Take no figures of the machine and its devices; `/api/performance` then answers 503, `/metrics` has the rest."""
     every: Seconds = 5.0
     """Seconds between two looks, at least 5; 0 is the default of 5."""
 

@@ -22,10 +22,8 @@ class Timeouts:
     """
 
     connect_seconds: float = 30.0
-    keepalive_seconds: float = 30.0
     response_header_seconds: float = 0.0
     tls_handshake_seconds: float = 10.0
-    expect_continue_seconds: float = 1.0
     idle_conn_seconds: float = 90.0
 
 

@@ -1,6 +1,6 @@
 """What is known about the devices at one moment: frozen, in bytes, with None for what the driver does not tell."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -58,17 +58,6 @@ class Device:
     driver_name: str | None = None
     driver_version: str | None = None
     problem: str = ""
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """The names of the fields that the driver does not tell."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name) is None)
-
-    def used_by(self, pid: int) -> int | None:
-        """The bytes of one process: 0 where it is known to have none, None where that cannot be known."""
-        if self.processes is None:
-            return None
-        return next((use.used_bytes for use in self.processes if use.pid == pid), 0)
 
 
 @dataclass(frozen=True, slots=True)

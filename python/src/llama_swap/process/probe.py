@@ -9,7 +9,6 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from llama_swap import dial
 
-HEAD_LIMIT_BYTES = 64 * 1024
 BODY_LIMIT_BYTES = 64 * 1024
 REDIRECT_LIMIT = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from llama_swap.config import Config, PortBook, port_is_free
+from llama_swap.dial import local_port
 from llama_swap.footprint.out_of_memory import says_out_of_memory
 from llama_swap.process import ExitReport, LaunchFailed, NotReady
 from llama_swap.proxy.upstream import Upstream
@@ -12,7 +14,7 @@ from llama_swap.scheduler import commands, events
 from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance
 from llama_swap.supervisor.ports import Observer, RunningProcess, StartsProcesses
-from llama_swap.supervisor.translate import launch_spec, local_port, upstream_timeouts
+from llama_swap.supervisor.translate import launch_spec, upstream_timeouts
 
 _LOOK_SECONDS = 0.5
 """A reading takes some ten milliseconds."""
@@ -122,7 +124,7 @@ class Running:
             port = self._ports.claim(model.id, config.start_port)
             if port != model.port:
                 instance.model = model = config.rebind(model.id, port)
-        elif (taken := local_port(model.proxy)) is not None and not port_is_free(taken):
+        elif (taken := local_port(urlsplit(model.proxy))) is not None and not port_is_free(taken):
             text = f"somebody listens on port {taken} of its proxy already; requests may reach that process"
             self._observer.noticed(model.id, text)
         instance.upstream = Upstream(model.proxy, upstream_timeouts(model))

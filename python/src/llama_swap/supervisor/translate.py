@@ -1,7 +1,6 @@
 """From the configuration's and the scheduler's words to those of processes, upstreams and errors."""
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
@@ -16,12 +15,6 @@ def refusal(command: commands.RejectRequest) -> RequestError:
     """The error that a refused request ends in."""
     reason = Reason(command.reason.value)
     return RequestError(reason, command.message, retry_after_seconds=command.retry_after_seconds)
-
-
-def local_port(url: str) -> int | None:
-    """The port of a URL on this machine; None for one elsewhere."""
-    parts = urlsplit(url)
-    return parts.port if parts.hostname in {"localhost", "127.0.0.1", "::1"} else None
 
 
 def upstream_timeouts(model: Model) -> UpstreamTimeouts:
