@@ -5,6 +5,7 @@ A piece is whole: a line, a frame. Synchronous and of the event loop's thread; a
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -96,24 +97,21 @@ class Broadcast:
         limit_bytes: how much may wait for each.
     """
 
-    __slots__ = ("_closed", "_limit_bytes", "_listeners", "_sinks")
+    __slots__ = ("_closed", "_limit_bytes", "_takers")
 
     def __init__(self, *, limit_bytes: int = PENDING_BYTES) -> None:
         self._limit_bytes = limit_bytes
-        self._listeners: set[Listener] = set()
-        self._sinks: dict[object, Sink] = {}
+        self._takers: dict[object, Sink] = {}
         self._closed = False
 
     def __len__(self) -> int:
         """How many listen; none makes it false."""
-        return len(self._listeners) + len(self._sinks)
+        return len(self._takers)
 
     def publish(self, piece: bytes) -> None:
         """Give a piece to everybody."""
-        for listener in self._listeners:
-            listener.push(piece)
-        for sink in self._sinks.values():
-            sink(piece)
+        for take in self._takers.values():
+            take(piece)
 
     def listen(self, first: bytes = b"", *, catch_up: Callable[[int], bytes] = _nothing) -> Listener:
         """Add a listener.
@@ -122,8 +120,8 @@ class Broadcast:
             first: what only this listener gets, before all others.
             catch_up: see :class:`Listener`.
         """
-        listener = Listener(first, self._limit_bytes, catch_up, self._listeners.discard)
-        self._listeners.add(listener)
+        listener = Listener(first, self._limit_bytes, catch_up, self._leave)
+        self._takers[listener] = listener.push
         if self._closed:
             listener.end()
         return listener
@@ -131,15 +129,15 @@ class Broadcast:
     def forward(self, sink: Sink) -> Callable[[], None]:
         """Call ``sink`` with every piece at once; it must not raise or wait. Returns how to stop that."""
         key = object()
-        self._sinks[key] = sink
-
-        def stop() -> None:
-            self._sinks.pop(key, None)
-
-        return stop
+        self._takers[key] = sink
+        return partial(self._leave, key)
 
     def close(self) -> None:
         """End all listeners, present and future, once they have what is pending."""
         self._closed = True
-        for listener in self._listeners:
-            listener.end()
+        for taker in self._takers:
+            if isinstance(taker, Listener):
+                taker.end()
+
+    def _leave(self, taker: object) -> None:
+        self._takers.pop(taker, None)

@@ -3,7 +3,10 @@
 import json
 import shlex
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from llama_swap.logs import PROXY, LogFormat, LogHub, LogSettings, RequestRecord, StdoutChoice, set_up_logging
 
@@ -38,6 +41,36 @@ def test_logfmt_says_what_json_says(hub, printed, time_format):
     assert list(found) == list(expected)
     assert found | {"time": ""} == expected | {"time": ""}
     assert ("time" in found) == bool(time_format)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example("%d%", "/%s/%(x)s", "{0}%")
+@given(st.text(max_size=200), st.text(), st.text(min_size=1))
+def test_what_a_client_sends_is_only_text(printed, agent, path, name):
+    """Signs of formats too: the fields are what was sent, and people get one line."""
+    hub = LogHub()
+    set_up_logging(hub, LogSettings(format=LogFormat.JSON), stdout=printed)
+    hub.log_request(msgspec.structs.replace(CHAT, user_agent=agent, path=path, requested=name))
+    fields = json.loads(printed.text.splitlines()[-1])
+    assert (fields["user_agent"], fields["path"]) == (agent, path.partition("?")[0])
+    assert (fields["requested"], fields["bytes"]) == (name, 4096)
+    assert len(hub.history(PROXY).splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", [LogFormat.JSON, LogFormat.LOGFMT, LogFormat.HUMAN])
+def test_requests_of_one_kind_differ_in_their_numbers(hub, printed, form):
+    """What the line of the last such request said is not said again."""
+    set_up_logging(hub, LogSettings(format=form), stdout=printed)
+    hub.log_request(CHAT)
+    hub.log_request(msgspec.structs.replace(CHAT, sent_bytes=17, total_ms=99.0, queue_ms=1.0, load_ms=2.0))
+    hub.log_request(msgspec.structs.replace(CHAT, total_ms=98.0, first_byte_ms=None))
+    hub.log_request(CHAT)
+    first, second, third, fourth = printed.text.splitlines()
+    assert first == fourth
+    assert all(number in second for number in ("17", "99", "1", "2", "2310"))
+    assert "98" in third
+    assert "first" not in third
+    assert len(set(hub.history(PROXY).splitlines())) == 3
 
 
 def test_a_failure_is_coloured_for_people(hub, printed, monkeypatch):

@@ -2,8 +2,9 @@
 
 from llama_swap.logs.formats import LogFormat
 from llama_swap.logs.hub import COMBINED, HISTORY_BYTES, PROXY, UPSTREAM, LogHub, StdoutChoice
-from llama_swap.logs.lines import RequestRecord, log_decision
+from llama_swap.logs.lines import log_decision
 from llama_swap.logs.pipeline import LogSettings, set_up_logging
+from llama_swap.logs.requests import RequestRecord
 
 __all__ = [
     "COMBINED",

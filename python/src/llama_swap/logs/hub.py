@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from llama_swap.broadcast import PENDING_BYTES, Broadcast, Listener, Sink
-from llama_swap.logs.lines import RequestRecord
+from llama_swap.logs.requests import RequestRecord
 
 COMBINED: Final = ""
 PROXY: Final = "proxy"
@@ -42,10 +42,11 @@ class StdoutChoice(StrEnum):
 class _Monitor:
     """One log: a ring of whole lines and its live readers."""
 
-    __slots__ = ("_capacity_bytes", "_ring", "readers")
+    __slots__ = ("_capacity_bytes", "_most_bytes", "_ring", "readers")
 
     def __init__(self, capacity_bytes: int, pending_bytes: int) -> None:
         self._capacity_bytes = capacity_bytes
+        self._most_bytes = capacity_bytes * 5 // 4  # what is too much goes now and then, not after each line
         # CPython removes bytes from the front of a bytearray without moving the rest.
         self._ring = bytearray()
         self.readers = Broadcast(limit_bytes=pending_bytes)
@@ -53,15 +54,21 @@ class _Monitor:
     def write(self, line: bytes) -> None:
         ring = self._ring
         ring += line
+        if len(ring) > self._most_bytes:
+            self._cut()
+        self.readers.publish(line)
+
+    def history(self) -> bytes:
+        self._cut()
+        return bytes(self._ring)
+
+    def _cut(self) -> None:
+        ring = self._ring
         excess = len(ring) - self._capacity_bytes
         if excess > 0:
             newline = ring.find(b"\n", excess - 1)
             # A line longer than the ring keeps its end; otherwise only whole lines stay.
             del ring[: excess if newline in (-1, len(ring) - 1) else newline + 1]
-        self.readers.publish(line)
-
-    def history(self) -> bytes:
-        return bytes(self._ring)
 
 
 class LogHub:
@@ -89,6 +96,7 @@ class LogHub:
         self._models: dict[str, _Monitor] = {}
         self._closed = False
         self._to_stdout = to_stdout
+        self._of_proxy = self._monitors_of_proxy()
         self._echo: Callable[[str, bytes], None] | None = None
         self._request_log: Callable[[RequestRecord], None] | None = None
         self.shows_debug = False
@@ -106,6 +114,7 @@ class LogHub:
             echo: prints a line of a model's output, given the model's ID and the line; not called for other lines.
         """
         self._to_stdout = choice
+        self._of_proxy = self._monitors_of_proxy()
         self._echo = echo
 
     def write_requests(self, write: Callable[[RequestRecord], None]) -> None:
@@ -120,9 +129,8 @@ class LogHub:
     def write_proxy(self, line: str) -> None:
         """Record a line of the service itself, in the form people read."""
         raw = _as_line(line.encode("utf-8", "backslashreplace"))
-        self._fixed[PROXY].write(raw)
-        if self._to_stdout.includes_proxy:
-            self._fixed[COMBINED].write(raw)
+        for monitor in self._of_proxy:
+            monitor.write(raw)
 
     def write_upstream(self, model: str, line: bytes) -> None:
         """Record a line that a model's process wrote on stdout or stderr, as it is."""
@@ -168,6 +176,10 @@ class LogHub:
         self._closed = True
         for monitor in (*self._fixed.values(), *self._models.values()):
             monitor.readers.close()
+
+    def _monitors_of_proxy(self) -> tuple[_Monitor, ...]:
+        names = (PROXY, COMBINED) if self._to_stdout.includes_proxy else (PROXY,)
+        return tuple(self._fixed[name] for name in names)
 
     def _monitor_of(self, model: str) -> _Monitor:
         monitor = self._models.get(model)

@@ -48,17 +48,17 @@ class LogSettings:
 
 
 class _Output:
-    """Where finished lines go: the hub always, stdout if it is chosen. structlog calls it by the name of the level."""
+    """Where finished lines go: the hub always, and ``write`` if there is one. structlog calls it by a level's name."""
 
     __slots__ = ("_hub", "_write")
 
-    def __init__(self, hub: LogHub, write: Callable[[bytes], None]) -> None:
+    def __init__(self, hub: LogHub, write: Callable[[bytes], None] | None) -> None:
         self._hub = hub
         self._write = write
 
     def emit(self, sentence: str, printed: str) -> None:
         self._hub.write_proxy(sentence)
-        if self._hub.to_stdout.includes_proxy:
+        if self._write is not None:
             self._write(printed.encode("utf-8", "backslashreplace") + b"\n")
 
     debug = info = warning = error = critical = emit
@@ -101,7 +101,7 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
         form = LogFormat.HUMAN if terminal else LogFormat.LOGFMT
     write = StdoutWriter(stream, _mark(form))
     coloured = terminal and not os.environ.get("NO_COLOR")
-    output = _Output(hub, write)
+    output = _Output(hub, write if settings.to_stdout.includes_proxy else None)
     level = LEVELS.get(settings.level.lower(), logging.INFO)
     structlog.configure(
         processors=[
@@ -116,7 +116,7 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
         cache_logger_on_first_use=False,
     )
     hub.print_on_stdout(settings.to_stdout, _echo(write, form, settings.time_format))
-    hub.write_requests(RequestLog(level, settings.time_format, form, coloured, output.emit))
+    hub.write_requests(RequestLog(level, settings.time_format, form, coloured=coloured, emit=output.emit))
     hub.shows_debug = level <= logging.DEBUG
     _take_standard_library(level)
 

@@ -56,7 +56,7 @@ class StdoutWriter:
 
     def _catch_up(self) -> bool:
         """Try to print the mark for what was dropped; no patience here, it was spent when the reader fell behind."""
-        if not self._would_take(0):
+        if not self._poll.poll(0):
             return False
         mark = self._mark(self._dropped)
         self._dropped = 0
@@ -64,9 +64,9 @@ class StdoutWriter:
         return not self._dropped
 
     def _print(self, lines: bytes) -> None:
-        rest = memoryview(lines)
+        rest = lines if len(lines) <= _PIECE_BYTES else memoryview(lines)
         while rest:
-            written = self._write(rest[:_PIECE_BYTES]) if self._would_take(_PATIENCE_MILLISECONDS) else 0
+            written = self._write(rest[:_PIECE_BYTES])
             if not written:
                 self._dropped += 1
                 self._inside_line = len(rest) < len(lines)
@@ -74,12 +74,10 @@ class StdoutWriter:
             rest = rest[written:]
         self._inside_line = False
 
-    def _write(self, piece: memoryview) -> int:
+    def _write(self, piece: bytes | memoryview) -> int:
+        """How much was taken; 0 when the reader did not come in time."""
         try:
-            return os.write(self._descriptor, piece)
+            return os.write(self._descriptor, piece) if self._poll.poll(_PATIENCE_MILLISECONDS) else 0
         except BlockingIOError:
             # Somebody who shares the stream made it non-blocking and was quicker.
             return 0
-
-    def _would_take(self, milliseconds: int) -> bool:
-        return bool(self._poll.poll(milliseconds))
