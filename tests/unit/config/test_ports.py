@@ -132,3 +132,37 @@ def test_a_bound_port_is_busy():
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         assert not port_is_free(bound.getsockname()[1])
+
+
+def test_a_load_in_another_process_is_taken_over():
+    """What it gave out counts here, as if it had been done here."""
+    book = PortBook(lambda _port: True)
+    book.port_for("old", 5800)
+    since = book.copy()
+    loaded = since.copy()
+    loaded.reserve([5802])
+    assert [loaded.port_for(name, 5800) for name in ("old", "new", "newer")] == [5800, 5801, 5803]
+    book.take_over(loaded, since=since)
+    assert [book.port_for(name, 5800) for name in ("old", "new", "newer")] == [5800, 5801, 5803]
+    assert book.port_for("next", 5800) == 5804
+
+
+def test_what_was_given_out_meanwhile_stays():
+    """A model that got another port while the load went on has it already."""
+    book = PortBook(lambda _port: True)
+    book.port_for("m", 5800)
+    since = book.copy()
+    loaded = since.copy()
+    assert loaded.port_for("m", 6000) == 6000
+    assert book.reassign("m", 5800) == 5801
+    book.take_over(loaded, since=since)
+    assert book.port_for("m", 5800) == 5801
+
+
+def test_a_copy_is_on_its_own():
+    """What is asked of the one does not change the other."""
+    book = PortBook(lambda _port: True)
+    twin = book.copy()
+    twin.port_for("m", 5800)
+    twin.reserve([5801])
+    assert (dict(book.given), book.reserved) == ({}, frozenset())

@@ -5,13 +5,12 @@ The only place that builds things. Start-up and shutdown are nested contexts: wh
 
 import sys
 
+from llama_swap.app.libraries import lean
 from llama_swap.app.options import ServeOptions
-from llama_swap.app.service import Service
 from llama_swap.app.sources import Sources
 from llama_swap.config import ConfigError
 from llama_swap.listen import bind, raise_descriptor_limit, tls_context
 from llama_swap.notify import listen_sockets
-from llama_swap.proxy import front
 
 __all__ = ["ServeOptions", "serve"]
 
@@ -20,10 +19,18 @@ def serve(options: ServeOptions) -> int:
     """Run the service until it is told to stop; returns the exit status."""
     sources = Sources(options)
     try:
-        config = sources.load()
+        loading = sources.begin()
+        with lean():
+            # What takes most of a start is imported while another process reads the configuration.
+            from llama_swap.app.service import Service  # noqa: PLC0415
+            from llama_swap.proxy import front  # noqa: PLC0415
+        config = loading.wait()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return options.config_error_status
+    except OSError as error:
+        sys.stderr.write(f"the configuration cannot be read: {error}\n")
+        return 1
     try:
         tls = tls_context(options.tls_cert_file, options.tls_key_file)
         listeners = listen_sockets() or bind(options.listen)

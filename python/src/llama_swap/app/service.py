@@ -140,9 +140,9 @@ class Service:
             self._reload.clear()
             self._notifier.reloading()
             try:
-                # Reading and checking takes tens of milliseconds; streams go on meanwhile.
+                # Another process reads and checks it; streams go on meanwhile.
                 config = await asyncio.to_thread(self._sources.load)
-            except ConfigError as error:
+            except (ConfigError, OSError) as error:
                 self._log.error("configuration not reloaded, the old one stays in force", problems=str(error))
             else:
                 added = [model for model in config.preload if model not in parts.site.config.preload]

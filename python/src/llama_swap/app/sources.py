@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from llama_swap.app.options import ServeOptions
-from llama_swap.config import Config, ConfigError, PortBook, config_sources, load_config
+from llama_swap.config import Config, ConfigError, Loading, PortBook, config_sources
 from llama_swap.config.watch import content_digest
 
 
@@ -23,8 +23,12 @@ class Sources:
         except ConfigError:
             return ()
 
-    def load(self) -> Config:
-        """Read and check everything; raises ConfigError."""
+    def begin(self) -> Loading:
+        """Begin to read and check everything; raises ConfigError where there are no files, or OSError."""
         sources = config_sources(self._options.config, self._options.config_dir)
         self.digest = content_digest(sources)
-        return load_config(sources, env=os.environ, ports=self.ports)
+        return Loading(sources, env=os.environ, ports=self.ports)
+
+    def load(self) -> Config:
+        """Read and check everything; raises ConfigError, or OSError where no other process can do it."""
+        return self.begin().wait()

@@ -1,11 +1,17 @@
-"""YAML to what the service uses: sources are read, merged, expanded, checked and compiled into frozen values."""
+"""YAML to what the service uses: sources are read, merged, expanded, checked and compiled into frozen values.
 
-from llama_swap.config.check import render_check
-from llama_swap.config.load import load_config
-from llama_swap.config.merge import config_sources
+What needs the schema (12 MB of memory and 0.2 s to import) is imported when it is asked for. The service never does:
+it has its configuration read by another process (:mod:`.apart`).
+"""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from llama_swap.config.apart import Loading
+from llama_swap.config.files import config_sources
 from llama_swap.config.ports import PortBook, port_is_free
 from llama_swap.config.problems import ConfigError, Problem
-from llama_swap.config.schema import json_schema
 from llama_swap.config.values import (
     Caller,
     Capabilities,
@@ -20,12 +26,18 @@ from llama_swap.config.values import (
     Timeouts,
 )
 
+if TYPE_CHECKING:
+    from llama_swap.config.check import render_check
+    from llama_swap.config.load import load_config
+    from llama_swap.config.schema import json_schema
+
 __all__ = [
     "Caller",
     "Capabilities",
     "Config",
     "ConfigError",
     "Filters",
+    "Loading",
     "Model",
     "Peer",
     "PeerModel",
@@ -41,3 +53,11 @@ __all__ = [
     "port_is_free",
     "render_check",
 ]
+
+_WITH_SCHEMA: Final = MappingProxyType({"json_schema": "schema", "load_config": "load", "render_check": "check"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_SCHEMA:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WITH_SCHEMA[name]}"), name)

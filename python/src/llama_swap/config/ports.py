@@ -2,8 +2,9 @@
 
 import errno
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 LAST_PORT = 65535
 
@@ -64,10 +65,38 @@ class PortBook:
     to move it. Build one for the life of the service and give it to every load.
     """
 
-    def __init__(self, is_free: Callable[[int], bool] = port_is_free) -> None:
+    def __init__(
+        self,
+        is_free: Callable[[int], bool] = port_is_free,
+        *,
+        given: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+        reserved: Iterable[int] = (),
+    ) -> None:
         self._is_free = is_free
-        self._ports: dict[str, tuple[int, int]] = {}
-        self._reserved: frozenset[int] = frozenset()
+        self._ports = dict(given)
+        self._reserved = frozenset(reserved)
+
+    @property
+    def given(self) -> Mapping[str, tuple[int, int]]:
+        """Model -> the start port when it was given its port, and that port."""
+        return MappingProxyType(self._ports)
+
+    @property
+    def reserved(self) -> frozenset[int]:
+        """What is never handed out."""
+        return self._reserved
+
+    def copy(self) -> "PortBook":
+        """One that says the same, for a load in another process."""
+        return PortBook(self._is_free, given=self._ports, reserved=self._reserved)
+
+    def take_over(self, loaded: "PortBook", *, since: "PortBook") -> None:
+        """Take note of what a load has done that began with ``since``; what was given out here meanwhile stays."""
+        for model, port in loaded.given.items():
+            before = since.given.get(model)
+            if port != before and self._ports.get(model) == before:
+                self._ports[model] = port
+        self._reserved = loaded.reserved
 
     def reserve(self, ports: Iterable[int]) -> None:
         """Never hand these out, from now on: the configuration gives them to models by itself, running or not."""

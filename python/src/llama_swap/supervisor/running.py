@@ -97,7 +97,7 @@ class Running:
         """The whole life of one instance; ends in exactly one ProcessExited."""
         detail, tail = "", tuple[str, ...]()
         try:
-            self._prepare(instance)
+            await self._prepare(instance)
             self._errands.started(instance)
             report = await self._launch_and_wait(instance)
             detail, tail = report.detail, report.output_tail
@@ -113,17 +113,18 @@ class Running:
         self._errands.ended(instance, out_of_memory=short)
         self._tell(events.ProcessExited(instance.instance_id, detail, tail, out_of_memory=short))
 
-    def _prepare(self, instance: Instance) -> None:
+    async def _prepare(self, instance: Instance) -> None:
         """Find the model a port that is free now, and say where its upstream will be.
 
         Raises:
             LookupError: no port is free.
+            OSError: the model cannot be rendered with another port.
         """
         model, config = instance.model, self._config()
         if model.port is not None:
             port = self._ports.claim(model.id, config.start_port)
             if port != model.port:
-                instance.model = model = config.rebind(model.id, port)
+                instance.model = model = await asyncio.to_thread(config.rebind, model.id, port)
         elif (taken := local_port(urlsplit(model.proxy))) is not None and not port_is_free(taken):
             text = f"somebody listens on port {taken} of its proxy already; requests may reach that process"
             self._observer.noticed(model.id, text)
