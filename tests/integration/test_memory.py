@@ -319,19 +319,39 @@ def test_a_model_that_is_killed(serve, service, card):
     assert not service.journal("out-of-memory")
 
 
-def test_a_driver_that_vanishes(serve, service, card):
-    """What runs goes on; what starts goes by the books, so that nothing is promised twice."""
+@pytest.mark.parametrize("how", ["vanishes", "lists_nothing"])
+def test_a_driver_that_vanishes(serve, service, card, how):
+    """What runs goes on; what starts goes by the books, and nothing is promised twice, until it is measured again."""
     machine = card(24)
     sizes = {"a": 10, "b": 8, "c": 20}
     serve(machine, {name: service.model(gib(size), vram=f"{size}GiB") for name, size in sizes.items()})
     service.echo("a")
-    machine.vanishes()
-    service.wait_until(lambda: service.http.get("/api/status").json()["memory"]["problem"])  # with the next reading
+    getattr(machine, how)()
+    service.wait_until(lambda: problem(service))
     assert service.echo("b")["name"] == "b"
     assert service.states() == {"a": "ready", "b": "ready"}
     service.echo("c")
     assert service.states() == {"c": "ready"}
     assert not service.journal("out-of-memory")
+    machine.comes_back()
+    service.wait_until(lambda: not problem(service))
+
+
+def problem(service):
+    """Why figures are missing."""
+    return service.http.get("/api/status").json()["memory"]["problem"]
+
+
+def test_what_is_shown_is_measured(serve, service, card):
+    """Where nothing runs nobody looks at the devices; whoever asks is told what is free now, not what was."""
+    machine = card(24)
+    serve(machine, {"a": service.model(gib(10), vram="10GiB")})
+    service.wait_until(lambda: pools(service))
+    game = machine.foreign(gpu0=15)
+    service.wait_until(lambda: figure(service, 'llamaswap_pool_free_bytes{pool="0"}') == 9 * GIB, timeout=4)
+    game.kill()
+    game.wait(10)
+    service.wait_until(lambda: pools(service)[machine.uuids[0]]["foreign_bytes"] == 0, timeout=4)
 
 
 def test_a_model_of_which_nothing_is_known(serve, service, card):

@@ -41,12 +41,14 @@ class FakeSupervisor:
 
     Attributes:
         asked: (method, argument, keyword arguments) of each call, oldest first.
+        measured: how often somebody wanted memory to be measured.
         then: snapshot -> the one after the next call.
     """
 
     def __init__(self, config):
         self.config = config
         self.asked = []
+        self.measured = 0
         self.then = lambda snapshot: snapshot
         models = tuple(ModelView(model, Standing.STOPPED, 0, 0, "", None) for model in config.models)
         self.picture = Snapshot(at=100.0, instances=(), models=models, queue=(), is_closing=False)
@@ -58,6 +60,10 @@ class FakeSupervisor:
     def snapshot(self):
         """What the test said."""
         return self.picture
+
+    async def wait_measured(self):
+        """Count it."""
+        self.measured += 1
 
     def instance_of(self, _model_id):
         """No process."""

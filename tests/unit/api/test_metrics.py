@@ -6,7 +6,8 @@ from llama_swap.activity import Outcome, Row, Spans, Usage
 from llama_swap.api import metrics as api
 from llama_swap.metrics import Metrics
 from llama_swap.scheduler import Scheduler
-from llama_swap.scheduler.events import RequestArrived
+from llama_swap.scheduler.events import MemoryMeasured, RequestArrived
+from llama_swap.scheduler.memory import HOST, PoolReading
 from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
 
 
@@ -15,7 +16,11 @@ async def client(mount):
     """A service with one model that a request waits for since 3 seconds."""
     scheduler = Scheduler(SchedulerSpec({"m": ModelSpec("m", "v1")}))
     scheduler.handle(RequestArrived(1, "m"), now=0.0)
-    return await mount(api.routes(Metrics(["m"]), lambda: scheduler.snapshot(now=3.0)))
+
+    async def wait_measured():
+        scheduler.handle(MemoryMeasured(2.5, (PoolReading(HOST, "RAM", None, 64, 48),)), now=2.5)
+
+    return await mount(api.routes(Metrics(["m"]), lambda: scheduler.snapshot(now=3.0), wait_measured))
 
 
 async def test_the_page(client):
@@ -27,6 +32,7 @@ async def test_the_page(client):
     assert "\nllamaswap_oldest_waiter_age_seconds 3.0\n" in text
     assert 'llamaswap_instance_state{model="m",state="starting"} 1.0' in text
     assert "llamaswap_memory_total_bytes" not in text
+    assert 'llamaswap_pool_free_bytes{pool="host"} 48.0' in text, "as it is now"
 
 
 def row(content_type):

@@ -23,7 +23,7 @@ async def test_without_memory(make_supervisor):
     answer = await answer_of(make_supervisor())
     assert [row["id"] for row in answer["models"]] == ["m", "org/m"]
     assert answer["router"] == "group"
-    assert answer["memory"] == {"pools": [], "problem": "", "release_lag_seconds": None}
+    assert answer["memory"] == {"pools": [], "age_seconds": None, "problem": "", "release_lag_seconds": None}
     assert (answer["yields"], answer["queue"]) == ([], [])
     assert [row["pinned"] for row in answer["models"]] == [False, False]
 
@@ -33,6 +33,7 @@ async def test_memory_of_models_and_pools(supervisor):
     supervisor.shows(
         instances=(instance("m", claims={"GPU-aaaa": 18 * GIB, HOST: GIB}, devices=("GPU-aaaa",)),),
         models=tuple(replace(view, pinned=True) for view in supervisor.picture.models),
+        measured_at=88.5,
         memory_problem="the driver does not answer",
         release_lag_seconds=0.7,
         yields=(YieldView("me", ("GPU-bbbb",), 130.0, "a game"),),
@@ -49,6 +50,8 @@ async def test_memory_of_models_and_pools(supervisor):
     assert "memory" not in answer["models"][1]
     assert answer["router"] == "fit"
     assert answer["memory"]["problem"] == "the driver does not answer"
+    assert answer["memory"]["age_seconds"] == 11.5
+    assert supervisor.measured == 1, "nobody is shown figures of some time ago while newer ones are to be had"
     assert answer["memory"]["release_lag_seconds"] == 0.7
     assert answer["memory"]["pools"][0] == {
         "pool": "GPU-aaaa",

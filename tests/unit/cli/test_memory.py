@@ -57,6 +57,13 @@ def test_footer():
     ]
 
 
+def test_old_figures():
+    """How old they are is said where the service could not look."""
+    status = {"memory": {"pools": [], "age_seconds": 75.2, "problem": "the driver does not answer"}}
+    assert list(footer(status)) == ["", "memory: these figures are 1m 15s old", "memory: the driver does not answer"]
+    assert list(footer({"memory": {"pools": [], "age_seconds": 0.9, "problem": ""}})) == []
+
+
 def test_footer_of_a_service_that_knows_nothing_of_memory():
     """The original llama-swap, or one from before."""
     assert list(footer({})) == []

@@ -1,6 +1,7 @@
 """Errands end in the event that answers them, whatever fails; what instances teach is kept."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from llama_swap.process import LaunchSpec
 from llama_swap.scheduler.commands import AssessNeed, MeasureMemory, ReadAhead, StopReadingAhead
 from llama_swap.scheduler.events import MemoryMeasured, NeedAssessed
 from llama_swap.scheduler.memory import HOST, UNKNOWN_NEED, Need, NeedSource
+from llama_swap.supervisor import errands
 from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance
 from llama_swap.testing import FakeMemory, FakeProcess, RecordingObserver
@@ -124,6 +126,35 @@ async def test_a_reading_that_fails_is_an_answer(desk, memory):
     assert "broken" in desk.events[-1].problem
 
 
+async def test_all_who_look_share_one_reading(desk, memory):
+    """Figures of a second ago are good enough to be shown; older ones are read anew, once for everybody."""
+    await desk.errands.wait_measured()
+    assert memory.reads == 1, "that of the start is young"
+    desk.errands._latest = replace(desk.errands._latest, at=desk.errands._latest.at - 2)
+    await asyncio.gather(*(desk.errands.wait_measured() for _ in range(5)))
+    assert memory.reads == 2
+    assert len(desk.events) == 2
+
+
+async def test_who_looks_does_not_wait_for_a_driver_that_hangs(desk, memory, monkeypatch):
+    """What is known is shown then, and the next one does not ask again beside the first."""
+    monkeypatch.setattr(errands, "_SHOWN_SECONDS", 0.0)
+    answers, asked = asyncio.Event(), []
+
+    async def hang(_holders):
+        asked.append(True)
+        await answers.wait()
+        raise TimeoutError
+
+    monkeypatch.setattr(memory, "read", hang)
+    for _ in range(3):
+        await desk.errands.wait_measured()
+    assert (len(asked), len(desk.events)) == (1, 1)
+    answers.set()
+    await desk.settles()
+    assert "could not be measured" in desk.events[-1].problem
+
+
 async def test_a_need(desk, memory):
     """What is known of the model goes to who knows more, and the answer to the scheduler and the observer."""
     need = memory.needs["a"] = Need(NeedSource.DECLARED, 3 * GIB)
@@ -166,6 +197,7 @@ async def test_without_senses_everything_is_unknown(blind):
     blind.errands.perform(AssessNeed("a", "v1", ""), blind.config.models)
     blind.errands.perform(ReadAhead("a", ""), blind.config.models)
     instance = blind.runs()
+    await blind.errands.wait_measured()
     blind.errands.is_ready(instance)
     blind.errands.ended(instance, out_of_memory=True)
     await blind.settles()

@@ -45,7 +45,8 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(activity.routes(site.store, site.metering.captures))
     application.add_routes(captures.routes(site.metering.captures))
     application.add_routes(inflight.routes(site.metering.table))
-    application.add_routes(metrics.routes(site.observation.metrics, site.supervisor.snapshot))
+    supervisor = site.supervisor
+    application.add_routes(metrics.routes(site.observation.metrics, supervisor.snapshot, supervisor.wait_measured))
     application.add_routes(performance.routes(site.observation.ring, site.observation.hardware.describe))
     application.add_routes(events.routes(site.observation.feed))
     application.add_routes(ui.routes())

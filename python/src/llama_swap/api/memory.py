@@ -10,9 +10,11 @@ from llama_swap.scheduler.snapshot import InstanceView, PoolView, Snapshot
 
 
 def memory_as_json(snapshot: Snapshot) -> dict[str, Any]:
-    """The pools as they were measured last, and what is wrong with that; sizes in bytes."""
+    """The pools as they were measured last, how long ago that was, and what is wrong with it; sizes in bytes."""
+    at = snapshot.measured_at
     return {
         "pools": [_pool(view) for view in snapshot.pools],
+        "age_seconds": None if at is None else round(max(0.0, snapshot.at - at), 3),
         "problem": snapshot.memory_problem,
         "release_lag_seconds": snapshot.release_lag_seconds,
     }

@@ -14,7 +14,9 @@ _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def routes(metrics: Metrics, snapshot: Callable[[], Snapshot]) -> list[web.RouteDef]:
+def routes(
+    metrics: Metrics, snapshot: Callable[[], Snapshot], wait_measured: Callable[[], Awaitable[None]]
+) -> list[web.RouteDef]:
     """``/metrics`` in text format 0.0.4.
 
     Unlike llama-swap's it is there too while ``performance`` is disabled: then only the series of the machine and the
@@ -23,8 +25,9 @@ def routes(metrics: Metrics, snapshot: Callable[[], Snapshot]) -> list[web.Route
     Args:
         metrics: what is counted.
         snapshot: the scheduler's state now, so that waits are those of this moment.
+        wait_measured: has the memory in it measured before.
     """
-    return [web.get("/metrics", _page_handler(metrics, snapshot))]
+    return [web.get("/metrics", _page_handler(metrics, snapshot, wait_measured))]
 
 
 def count_answer(metrics: Metrics, row: Row) -> None:
@@ -47,9 +50,12 @@ def count_answer(metrics: Metrics, row: Row) -> None:
     )
 
 
-def _page_handler(metrics: Metrics, snapshot: Callable[[], Snapshot]) -> _Handler:
+def _page_handler(
+    metrics: Metrics, snapshot: Callable[[], Snapshot], wait_measured: Callable[[], Awaitable[None]]
+) -> _Handler:
     async def page(_request: web.Request) -> web.StreamResponse:
         """All series now. Writing thousands of lines takes milliseconds, in which streams go on."""
+        await wait_measured()
         metrics.observe_snapshot(snapshot())
         body = await asyncio.to_thread(metrics.render)
         return web.Response(body=body, headers={"Content-Type": _CONTENT_TYPE})

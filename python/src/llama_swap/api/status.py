@@ -10,8 +10,9 @@ from llama_swap.scheduler.snapshot import InstanceView, ModelView, Snapshot, Wai
 
 
 async def status(request: web.Request) -> web.Response:
-    """All at one moment; for people, the ``ps`` command and the status page."""
+    """All at one moment, with the memory as it is now; for people, the ``ps`` command and the status page."""
     site = site_of(request)
+    await site.supervisor.wait_measured()
     snapshot = site.supervisor.snapshot()
     instances = {view.model: view for view in snapshot.instances}
     return web.json_response(

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from llama_swap.cli.text import duration, size, table
 
+# The service looks before it answers; older figures are shown only where it could not.
+_OLD_SECONDS: Final = 5
 _POOL_TITLES: Final = ("MEMORY", "TOTAL", "FREE", "MODELS", "OTHERS", "AVAILABLE")
 
 
@@ -22,6 +24,8 @@ def footer(status: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield from table(_POOL_TITLES, [_pool_row(pool) for pool in pools]).splitlines()
     notes = [*yield_lines(status.get("yields", ()))]
+    if (age := memory.get("age_seconds") or 0) > _OLD_SECONDS:
+        notes.append(f"memory: these figures are {duration(age)} old")
     if memory.get("problem"):
         notes.append(f"memory: {memory['problem']}")
     if router := status.get("router"):

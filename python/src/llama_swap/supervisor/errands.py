@@ -19,6 +19,8 @@ from llama_swap.supervisor.translate import model_facts
 
 _LIMIT_SECONDS = 15.0
 """For one reading: the driver's own limit, and engines of containers that do not answer."""
+_SHOWN_SECONDS = 1.0
+"""Figures that began so long ago are shown as they are, and nobody who looks waits longer for newer ones."""
 
 
 class Errands:
@@ -48,6 +50,7 @@ class Errands:
         self._needs: dict[str, Need] = {}
         self._latest = events.MemoryMeasured(float("-inf"), ())
         self._has_devices = False
+        self._glance: asyncio.Task[None] | None = None
         self._read_ahead_for: str | None = None
         self._wanted_ahead: set[str] = set()
         self._is_saving = False
@@ -87,6 +90,15 @@ class Errands:
         if self._senses is not None:
             assert self._tasks is not None  # noqa: S101 - begin() is called before the first event
             await asyncio.wait({self._tasks.create_task(self._measure(), name="look")}, timeout=at_most_seconds)
+
+    async def wait_measured(self) -> None:
+        """Return when there is a reading of now, or the driver takes too long; all who look at once share one."""
+        if self._senses is None or time.monotonic() - self._latest.at < _SHOWN_SECONDS:
+            return
+        if self._glance is None or self._glance.done():
+            assert self._tasks is not None  # noqa: S101 - begin() is called before the first event
+            self._glance = self._tasks.create_task(self._measure(), name="glance")
+        await asyncio.wait({self._glance}, timeout=_SHOWN_SECONDS)
 
     async def refresh(self, model: Model) -> None:
         """Bring up to date what a decision about a model goes by: the memory, and what it needs unless it runs."""

@@ -247,6 +247,10 @@ class Supervisor:
         """What runs, what waits and why."""
         return self._scheduler.snapshot(now=time.monotonic())
 
+    async def wait_measured(self) -> None:
+        """Return when the memory in :meth:`snapshot` is that of now, or the driver takes too long to say."""
+        await self._errands.wait_measured()
+
     async def look(self, model_id: str) -> None:
         """Bring up to date what :meth:`explain` goes by where memory may decide."""
         if self.config.scheduler.fit is not None:
