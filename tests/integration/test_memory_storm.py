@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+REQUESTS = 80
 SIZES = {"a": 10, "b": 9, "c": 8, "d": 11, "e": 20, "f": 30}
 EXPLAINED = {
     "insufficient_memory",
@@ -75,14 +76,14 @@ def test_a_storm(service, card, seed):
         {"models": models, "routing": {"router": {"use": "fit", "settings": {"fit": settings}}}, "yield": {"drain": 1}}
     )
     service.start(env=machine.env)
-    wanted = dice.choices([*SIZES], k=150)
+    wanted = dice.choices([*SIZES], k=REQUESTS)
     with ThreadPoolExecutor(8) as clients:
         answers = [clients.submit(ask, service, name, delay=dice.uniform(0, 0.05)) for name in wanted]
         for event in dice.sample(EVENTS, len(EVENTS)):
             event(machine if event is play_a_game else service, dice)
         reasons = Counter(answer.result() for answer in answers)
     assert set(reasons) <= {"ok", *EXPLAINED}, reasons
-    assert reasons["ok"] >= 50, reasons
+    assert reasons["ok"] >= REQUESTS // 3, reasons
     service.http.post("/api/models/unload")
     service.wait_until(lambda: (machine.free(0), machine.free(1)) == (24, 12))
     assert "level=error" not in service.output()

@@ -1,6 +1,7 @@
 """What a streaming client hears while its model loads, and when that fails."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -145,24 +146,18 @@ def test_silent_keep_alive_is_a_comment(monkeypatch):
 
 
 @pytest.mark.slow
-def test_keep_alive_where_the_body_is_not_read(service):
-    """Below /upstream the Accept header says that a stream is wanted."""
+def test_keep_alive_reaches_the_clients_of_a_slow_model(service):
+    """A completion stream that waits longer than ten seconds hears a comment, then its answer.
+
+    Below /upstream, where the body is not read, the Accept header says that a stream is wanted.
+    """
     service.write({"models": {"m": service.model("--load-seconds 11")}})
     service.start()
     headers = {"Accept": "text/event-stream", "Content-Type": "application/json"}
-    answer = service.http.post(
-        "/upstream/m/v1/chat/completions", content=b'{"stream": true, "messages": []}', headers=headers
-    )
-    assert answer.text.startswith(": ")
-    assert events(answer.text)[-1] == "[DONE]"
-
-
-@pytest.mark.slow
-def test_keep_alive_reaches_a_client_of_a_slow_model(service):
-    """A completion stream that waits longer than ten seconds hears a comment, then its answer."""
-    service.write({"models": {"m": service.model("--load-seconds 11")}})
-    service.start()
-    request = service.http.build_request("POST", "/v1/completions", json={"model": "m", "stream": True})
-    answer = service.http.send(request)
-    assert answer.text.startswith(": m is loading") or answer.text.startswith(": Queue position")
-    assert events(answer.text)[-1] == "[DONE]"
+    body = b'{"stream": true, "messages": []}'
+    with ThreadPoolExecutor(2) as clients:
+        read = clients.submit(service.http.post, "/v1/completions", json={"model": "m", "stream": True})
+        unread = clients.submit(service.http.post, "/upstream/m/v1/completions", content=body, headers=headers)
+    for answer in (read.result(), unread.result()):
+        assert answer.text.startswith((": m is loading", ": Queue position"))
+        assert events(answer.text)[-1] == "[DONE]"
