@@ -2,7 +2,7 @@
 
 from llama_swap.gpu.amdgpu import Amdgpu
 from llama_swap.gpu.combined import AllDevices
-from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUse, ReadsDevices
+from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUse
 from llama_swap.gpu.holdings import Holder, Holding, MemoryReading
 from llama_swap.gpu.host import HostMemory, ProcessMemory
 from llama_swap.gpu.memory import MemoryWatch, kernel
@@ -24,6 +24,5 @@ __all__ = [
     "Nvml",
     "ProcessMemory",
     "ProcessUse",
-    "ReadsDevices",
     "kernel",
 ]

@@ -5,11 +5,9 @@ from llama_swap.metrics.host import HostReader, HostSample, NetworkCount
 from llama_swap.metrics.performance import PerformanceRing
 from llama_swap.metrics.registry import Metrics
 from llama_swap.metrics.sampler import Sampler, Sources
-from llama_swap.metrics.views import DeviceSnapshotView, DeviceView, ModelMemory
+from llama_swap.metrics.views import ModelMemory
 
 __all__ = [
-    "DeviceSnapshotView",
-    "DeviceView",
     "Hardware",
     "HostReader",
     "HostSample",
