@@ -36,9 +36,10 @@ def collect(source: Path, absent: str) -> subprocess.CompletedProcess[str]:
     blocked = source.parent / "absent"
     blocked.mkdir()
     (blocked / f"{absent}.py").write_text(f"raise ModuleNotFoundError({absent!r} + ' is not in nixpkgs')\n")
+    # Nothing is run, so assertions need not be made to explain themselves, which takes half of the time.
+    options = ["--collect-only", "-q", "-p", "no:cacheprovider", "--assert=plain", "-m", "not slow"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
-        + [f"../{name}" for name in FOLDERS],
+        [sys.executable, "-m", "pytest", *options, *(f"../{name}" for name in FOLDERS)],
         cwd=source / "python",
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(blocked), "src"])},
         capture_output=True,
