@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llama_swap.activity import Usage
 from llama_swap.gpu import Device, ProcessUse
 from llama_swap.metrics import HostSample, Metrics, ModelMemory, NetworkCount
 from llama_swap.scheduler import Scheduler
@@ -163,8 +164,7 @@ def world(metrics):
 def full(metrics, world):
     """Metrics in which every series has a value."""
     metrics.observe_request("a", "ok", seconds=3.0, queue_seconds=1.0, load_seconds=1.0)
-    tokens = {"prompt": 5, "cached": 1, "generated": 7, "drafted": 2, "accepted": 1}
-    metrics.observe_answer("a", tokens, prompt_per_second=100.0, generated_per_second=30.0, first_token_seconds=2.5)
+    metrics.observe_answer("a", Usage(5, 7, 1, 2, 1, 100.0, 30.0), first_token_seconds=2.5)
     metrics.observe_heartbeat()
     metrics.observe_host(SAMPLE, [CARD], {"a": ModelMemory(3 * GIB, {0: GIB})})
     world.arrives(1, "a")

@@ -2,6 +2,7 @@
 
 import threading
 
+from llama_swap.activity import Usage
 from llama_swap.metrics import Metrics
 
 
@@ -21,7 +22,7 @@ def test_requests_by_model_and_outcome(metrics, page):
 
 def test_tokens_and_speeds(metrics, page):
     """Unknown (-1) is not counted, neither as tokens nor as a speed."""
-    metrics.observe_answer("a", {"prompt": 10, "generated": 20, "cached": -1}, generated_per_second=40.0)
+    metrics.observe_answer("a", Usage(10, 20, -1, -1, -1, -1, 40.0))
     seen = page(metrics)
     assert seen['llamaswap_tokens_total{kind="prompt",model="a"}'] == 10
     assert seen['llamaswap_tokens_total{kind="generated",model="a"}'] == 20

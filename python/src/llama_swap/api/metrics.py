@@ -32,22 +32,11 @@ def routes(
 
 def count_answer(metrics: Metrics, row: Row) -> None:
     """Count the tokens and speeds of a finished request; a listener of the activity's recorder."""
-    tokens, spans = row.tokens, row.spans
-    streamed = row.resp_content_type.startswith("text/event-stream") and spans.first_token_ms >= 0
-    waited_ms = max(0.0, spans.queue_ms) + max(0.0, spans.load_ms)
-    metrics.observe_answer(
-        row.model,
-        {
-            "prompt": tokens.input_tokens,
-            "cached": tokens.cache_tokens,
-            "generated": tokens.output_tokens,
-            "drafted": tokens.draft_tokens,
-            "accepted": tokens.draft_acc_tokens,
-        },
-        prompt_per_second=tokens.prompt_per_second,
-        generated_per_second=tokens.tokens_per_second,
-        first_token_seconds=(waited_ms + spans.first_token_ms) / 1000 if streamed else None,
-    )
+    first_token_seconds = None
+    if row.resp_content_type.startswith("text/event-stream") and row.spans.first_token_ms >= 0:
+        waited_ms = max(0.0, row.spans.queue_ms) + max(0.0, row.spans.load_ms)
+        first_token_seconds = (waited_ms + row.spans.first_token_ms) / 1000
+    metrics.observe_answer(row.model, row.tokens, first_token_seconds=first_token_seconds)
 
 
 def _page_handler(

@@ -11,7 +11,8 @@ from llama_swap.metrics.gauges import Gauges, Moment
 from llama_swap.metrics.host import HostSample
 from llama_swap.metrics.instruments import PREFIX, Instruments
 from llama_swap.metrics.lifecycle import Lifecycle
-from llama_swap.metrics.views import DeviceView, ModelMemory
+from llama_swap.metrics.traffic import Traffic
+from llama_swap.metrics.views import DeviceView, ModelMemory, UsageView
 from llama_swap.scheduler.commands import Decision, GrantLease, RejectRequest
 from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.snapshot import Snapshot
@@ -33,6 +34,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._instruments = Instruments()
         self._lifecycle = Lifecycle(self._instruments, self._label)
+        self._traffic = Traffic(self._instruments, self._label)
         self._models = frozenset(models)
         self._moment = Moment()
         self._heartbeat_at: float | None = None
@@ -48,6 +50,7 @@ class Metrics:
         Args:
             models: IDs of models, and names of peers' models where those are counted too.
         """
+        self._traffic.add_up()
         self._models = frozenset(models)
         self._instruments.keep(self._models | {_NO_MODEL})
 
@@ -69,42 +72,17 @@ class Metrics:
             queue_seconds: waiting for other models; None when it never got a lease, as for the next.
             load_seconds: waiting for its own model.
         """
-        label, instruments = self._label(model), self._instruments
-        instruments.requests.add(label, outcome)
-        instruments.request_duration.observe(label, seconds)
-        if queue_seconds is not None:
-            instruments.queue_wait.observe(label, queue_seconds)
-        if load_seconds is not None:
-            instruments.load_wait.observe(label, load_seconds)
+        self._traffic.request((model, outcome, seconds, queue_seconds, load_seconds))
 
-    def observe_answer(
-        self,
-        model: str,
-        tokens: Mapping[str, int],
-        *,
-        prompt_per_second: float = -1.0,
-        generated_per_second: float = -1.0,
-        first_token_seconds: float | None = None,
-    ) -> None:
+    def observe_answer(self, model: str, usage: UsageView, *, first_token_seconds: float | None = None) -> None:
         """Count what an upstream said about an answer.
 
         Args:
             model: the configured ID.
-            tokens: by kind: prompt, cached, generated, drafted, accepted; what is not positive is not counted.
-            prompt_per_second: not positive where unknown, as the next.
-            generated_per_second: as the upstream reports it.
+            usage: what is not positive is not counted.
             first_token_seconds: from arrival to the first byte of the body; None for an answer that is not streamed.
         """
-        label, instruments = self._label(model), self._instruments
-        for kind, count in tokens.items():
-            if count > 0:
-                instruments.tokens.add(label, kind, amount=count)
-        if prompt_per_second > 0:
-            instruments.prompt_speed.observe(label, prompt_per_second)
-        if generated_per_second > 0:
-            instruments.generation_speed.observe(label, generated_per_second)
-        if first_token_seconds is not None:
-            instruments.first_token.observe(label, first_token_seconds)
+        self._traffic.answer((model, usage, first_token_seconds))
 
     def observe_decision(self, command: Decision) -> None:
         """Count a decision of the scheduler; grants are counted by their requests."""
@@ -151,6 +129,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format 0.0.4; may be called in a thread, as it takes milliseconds."""
+        self._traffic.add_up()
         return generate_latest(self._registry)
 
     def _moment_now(self) -> Moment:

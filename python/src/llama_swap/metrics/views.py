@@ -1,10 +1,29 @@
-"""What this package needs to know of devices and of memory, whoever reads them."""
+"""What this package needs to know of answers, devices and memory, whoever reads them."""
 
 # ruff: noqa: D102 - the names and units of the members are those of the classes they mirror
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+
+class UsageView(Protocol):
+    """What an answer says about the work behind it (:class:`llama_swap.activity.Usage`); what is below 0 is unknown."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cache_tokens(self) -> int: ...
+    @property
+    def draft_tokens(self) -> int: ...
+    @property
+    def draft_acc_tokens(self) -> int: ...
+    @property
+    def prompt_per_second(self) -> float: ...
+    @property
+    def tokens_per_second(self) -> float: ...
 
 
 class ProcessUseView(Protocol):
