@@ -71,6 +71,12 @@ class Nix:
         """Like :meth:`machine`, for the inside of ``services.llama-swap = { enable = true; ... }``."""
         return self.machine(f"{{ services.llama-swap = {{ enable = true; {settings} }}; }}", wanted)
 
+    def unit(self, settings: str = "", host: str = "") -> Any:
+        """The service as the module defines it, beside settings of the host."""
+        return self.machine(
+            f"{{ {host} services.llama-swap = {{ enable = true; {settings} }}; }}", "config.systemd.services.llama-swap"
+        )
+
 
 @pytest.fixture(scope="session")
 def nix(tmp_path_factory) -> Nix:
