@@ -1,4 +1,9 @@
-"""Any configuration of the scheduler, and its rules worked out a second time."""
+"""Any configuration of the scheduler, and its rules worked out a second time.
+
+Strategies are made once: to make them anew for each draw took two thirds of the time.
+"""
+
+from functools import cache
 
 from hypothesis import strategies as st
 from matrices import are_allowed_together, matrices
@@ -6,21 +11,30 @@ from matrices import are_allowed_together, matrices
 from llama_swap.scheduler.spec import GroupSpec, Limits, ModelSpec, SchedulerSpec
 
 MODELS = "abcde"
+SWITCHES = st.tuples(st.booleans(), st.booleans(), st.booleans())
+MEMBERSHIPS = st.sampled_from(["", "g", "h"])
 
 
 @st.composite
 def specs(draw):
     """Any configuration of five models, half of them with a matrix."""
     names = draw(st.sets(st.sampled_from(MODELS), min_size=1))
-    members = {name: draw(st.sampled_from(["", "g", "h"])) for name in sorted(names)}
+    members = {name: draw(MEMBERSHIPS) for name in sorted(names)}
     groups = [
-        GroupSpec(group, tuple(m for m, g in members.items() if g == group), *draw(st.tuples(*[st.booleans()] * 3)))
+        GroupSpec(group, tuple(m for m, g in members.items() if g == group), *draw(SWITCHES))
         for group in sorted({g for g in members.values() if g})
     ]
-    matrix = draw(st.none() | matrices(sorted(names), most_sets=2))
+    matrix = draw(perhaps_a_matrix(tuple(sorted(names))))
     return SchedulerSpec({name: draw(model_specs(name)) for name in members}, tuple(groups), draw(limits()), matrix)
 
 
+@cache
+def perhaps_a_matrix(names):
+    """None, or any matrix of these models."""
+    return st.none() | matrices(names, most_sets=2)
+
+
+@cache
 def model_specs(name):
     """Any settings of one model; two fingerprints, so that a reload changes some."""
     return st.builds(
@@ -35,6 +49,7 @@ def model_specs(name):
     )
 
 
+@cache
 def limits():
     """Any bounds; mostly ones that let things happen."""
     return st.builds(

@@ -1,5 +1,6 @@
 """Matrices for tests: random ones, and their meaning worked out the slow way."""
 
+from functools import cache
 from itertools import product
 
 from hypothesis import strategies as st
@@ -42,7 +43,7 @@ def matrices(draw, models, most_sets=3):
     names = [f"s{n}" for n in range(draw(st.integers(1, most_sets)))]
     sets, terms = {}, [*models, "x"]
     for name in draw(st.permutations(names)):
-        sets[name] = draw(expressions(terms))
+        sets[name] = draw(expressions(tuple(terms)))
         terms.append(f"+{name}")
     return MatrixSpec(
         sets={name: sets[name] for name in names},
@@ -52,6 +53,7 @@ def matrices(draw, models, most_sets=3):
     )
 
 
+@cache
 def expressions(terms):
     """Any expression of these names."""
     return st.recursive(
