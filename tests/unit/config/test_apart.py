@@ -88,7 +88,7 @@ def test_a_large_environment_goes_through(rich):
 def test_a_process_that_is_killed(rich):
     """It is an error of the machine's and not of the file."""
     loading = Loading([rich], env=ENV, ports=PortBook())
-    os.kill(loading._asked._process.pid, signal.SIGKILL)
+    os.kill(loading.pid, signal.SIGKILL)
     with pytest.raises(OSError, match="status -9"):
         loading.wait()
 
@@ -105,6 +105,55 @@ def test_nothing_is_imported_from_where_the_service_was_started(rich, monkeypatc
     (tmp_path / "yaml.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
     assert Loading([rich], env=ENV, ports=PortBook()).wait().models
+
+
+FORKED = """
+import os, signal, sys
+from pathlib import Path
+from llama_swap.config import ConfigError, Loading, PortBook
+
+def load(text):
+    Path("config.yaml").write_text(text)
+    return Loading([Path("config.yaml")], env={}, ports=book, fork=True)
+
+book = PortBook()
+model = load("models: {a: {cmd: 'srv ${PORT}'}}").wait().models["a"]
+assert model.argv == ("srv", str(model.port)) and book.given["a"] == (5800, model.port)
+try:
+    load("nope: 1").wait()
+except ConfigError as error:
+    assert "nope" in error.problems[0].rule
+else:
+    raise SystemExit("not refused")
+loading = load("{}")
+os.kill(loading.pid, signal.SIGKILL)
+try:
+    loading.wait()
+except OSError as error:
+    assert "status -9" in str(error)
+else:
+    raise SystemExit("not noticed")
+assert not {"pydantic", "pydantic_core", "yaml"} & set(sys.modules)
+assert "PYDANTIC_DISABLE_PLUGINS" not in os.environ
+"""
+
+
+def test_a_copy_of_this_process_does_the_same(tmp_path):
+    """It reads, refuses and can be killed; in a process of its own, for this one may have threads."""
+    subprocess.run([sys.executable, "-c", FORKED], cwd=tmp_path, check=True)
+
+
+def test_no_copy_can_be_made(rich, monkeypatch):
+    """Nothing stays open."""
+
+    def fork():
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    with pytest.raises(OSError, match="no more"):
+        Loading([rich], env=ENV, ports=PortBook(), fork=True)
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 
 def test_the_service_never_has_the_schema(rich):

@@ -19,7 +19,7 @@ def serve(options: ServeOptions) -> int:
     """Run the service until it is told to stop; returns the exit status."""
     sources = Sources(options)
     try:
-        loading = sources.begin()
+        loading = sources.begin(fork=True)
         with lean():
             # What takes most of a start is imported while another process reads the configuration.
             from llama_swap.app.service import Service  # noqa: PLC0415

@@ -23,11 +23,15 @@ class Sources:
         except ConfigError:
             return ()
 
-    def begin(self) -> Loading:
-        """Begin to read and check everything; raises ConfigError where there are no files, or OSError."""
+    def begin(self, *, fork: bool = False) -> Loading:
+        """Begin to read and check everything; raises ConfigError where there are no files, or OSError.
+
+        Args:
+            fork: see :class:`llama_swap.config.Loading`.
+        """
         sources = config_sources(self._options.config, self._options.config_dir)
         self.digest = content_digest(sources)
-        return Loading(sources, env=os.environ, ports=self.ports)
+        return Loading(sources, env=os.environ, ports=self.ports, fork=fork)
 
     def load(self) -> Config:
         """Read and check everything; raises ConfigError, or OSError where no other process can do it."""

@@ -10,10 +10,11 @@ import pickle
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from llama_swap.config.ports import PortBook
 from llama_swap.config.problems import ConfigError, Problem
@@ -69,7 +70,7 @@ class _Rebinding:
 
     def __call__(self, model_id: str, port: int) -> Model:
         """Takes 0.3 s; raises KeyError, or OSError where no process can be started."""
-        model: Model | None = _Asked(_Rebind(self.bind, model_id, port)).answer()
+        model: Model | None = _Spawned(_Rebind(self.bind, model_id, port)).answer()
         if model is None:
             raise KeyError(model_id)
         return model
@@ -98,15 +99,22 @@ class Loading:
         sources: from :func:`llama_swap.config.config_sources`.
         env: for ``${env.X}``.
         ports: the one of the service, so that a reload keeps ports; untouched if the configuration is wrong.
+        fork: by a copy of this process, which has half of what it needs already; only where there is but one thread.
 
     Raises:
         OSError: no process can be started.
     """
 
-    def __init__(self, sources: Sequence[Path], *, env: Mapping[str, str], ports: PortBook) -> None:
+    def __init__(self, sources: Sequence[Path], *, env: Mapping[str, str], ports: PortBook, fork: bool = False) -> None:
         self._ports = ports
         self._since = ports.copy()
-        self._asked = _Asked(_Load(tuple(sources), dict(env), self._since))
+        question = _Load(tuple(sources), dict(env), self._since)
+        self._other: _Process = _Forked(question) if fork else _Spawned(question)
+
+    @property
+    def pid(self) -> int:
+        """The other process."""
+        return self._other.pid
 
     def wait(self) -> Config:
         """The configuration; its ``rebind`` takes 0.3 s.
@@ -115,15 +123,24 @@ class Loading:
             ConfigError: with everything that is wrong.
             OSError: the process was ended by somebody, or by a fault of its own.
         """
-        answer: _Loaded | tuple[Problem, ...] = self._asked.answer()
+        answer: _Loaded | tuple[Problem, ...] = self._other.answer()
         if not isinstance(answer, _Loaded):
             raise ConfigError(answer)
         self._ports.take_over(answer.ports, since=self._since)
         return answer.config
 
 
-class _Asked:
-    """A question on its way to another process; raises OSError where none can be started."""
+class _Process(Protocol):
+    """Another process that was asked something."""
+
+    pid: int
+
+    def answer(self) -> Any:
+        """What it says; raises OSError where it ends without a word (its traceback is on stderr)."""
+
+
+class _Spawned:
+    """A new one; raises OSError where none can be started."""
 
     def __init__(self, question: _Question) -> None:
         # Not a pipe: that is too small for a large environment, and we would have to wait until somebody reads.
@@ -136,19 +153,60 @@ class _Asked:
                 stdout=subprocess.PIPE,
                 env={**os.environ, **_LEAN},
             )
+        self.pid = self._process.pid
 
     def answer(self) -> Any:
-        """What it says; raises OSError where it ends without a word (its traceback is on stderr)."""
         output, _ = self._process.communicate()
-        if self._process.returncode:
-            raise ChildProcessError(f"the process that reads it ended with status {self._process.returncode}")
-        return pickle.loads(output)  # noqa: S301 - from a process of ours, which runs this very code
+        return _understood(output, self._process.returncode)
+
+
+class _Forked:
+    """A copy of this one; raises OSError where none can be started."""
+
+    def __init__(self, question: _Question) -> None:
+        reading, writing = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
+        if self.pid == 0:
+            os.environ |= _LEAN
+            _answer(question, writing)
+        os.close(writing)
+        self._reading = reading
+
+    def answer(self) -> Any:
+        with os.fdopen(self._reading, "rb") as pipe:
+            output = pipe.read()
+        _, status = os.waitpid(self.pid, 0)
+        return _understood(output, os.waitstatus_to_exitcode(status))
+
+
+def _understood(output: bytes, status: int) -> Any:
+    if status:
+        raise ChildProcessError(f"the process that reads it ended with status {status}")
+    return pickle.loads(output)  # noqa: S301 - from a process of ours, which runs this very code
+
+
+def _answer(question: _Question, writing: int) -> NoReturn:
+    """In the other process: say it, and end without tidying up."""
+    # When the service is interrupted or gone it ends, too, without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    status = 1
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(question.answer(), pipe)
+        status = 0
+    except Exception:  # noqa: BLE001 - nothing but this may happen in a copy of the service
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def main() -> None:
-    """The other process: the question is on stdin, the answer goes to stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at a terminal the interrupt is the service's; no traceback of ours
+    """A process that was spawned: the question is on stdin, the answer goes to stdout."""
     question: _Question = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started us
-    sys.stdout.buffer.write(pickle.dumps(question.answer()))
-    sys.stdout.buffer.flush()
-    os._exit(0)
+    _answer(question, sys.stdout.fileno())
