@@ -110,6 +110,7 @@ async def test_private_names_of_aiohttp():
     assert connection._paused is True
     connection.resume_writing()
     assert connection._paused is False
+    assert connection._reading_paused is False
     assert callable(connection.set_parser)
     assert callable(connection.force_close)
     assert issubclass(web.RequestHandler, BaseProtocol)

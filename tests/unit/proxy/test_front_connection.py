@@ -230,6 +230,11 @@ def test_boundary_ignores_what_follows_a_last_request(last):
     assert not within(last + b"\x81abc", b"\x82" * 1000)
 
 
+def test_boundary_reads_no_number_without_end():
+    """Such a request is refused, and what follows it is nothing to a boundary that must not fail."""
+    assert not within(POST + b"Content-Length: " + b"9" * 10_000 + b"\r\n\r\n" + GET)
+
+
 @pytest.mark.parametrize("first", [GET, SIZED + b"abc", CHUNKED + b"0\r\n\r\n"])
 async def test_part_of_a_second_head_in_the_same_packet_is_cut(make_plane, first):
     """The deadline of the second head runs from the end of the first request."""

@@ -137,6 +137,52 @@ def test_garbage_is_refused_at_its_first_bytes(garbage):
         feed(garbage)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 2\r\nContent-Length: 2",
+        b"content-length: 2\r\nContent-Length: 3",
+        b"Content-Length: 2, 2",
+        b"Content-Length: +2",
+        b"Content-Length:",
+        b"Content-Length: 9999999999999999999",
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: xchunked",
+        b"X: a\r\n b",
+        b"X : a",
+        b": a",
+        b"X",
+        b"X: a\rb",
+        b"X: a\0b",
+        b"X: a\x7f",
+        b"X: a\x0bb",
+        b"X\xc3: a",
+    ],
+)
+def test_heads_that_two_readers_could_understand_differently_are_refused(fields):
+    """Two lengths, both framings, folded lines, names that are no tokens, control characters."""
+    with pytest.raises(BadAnswerError):
+        feed(OK + fields + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "kept"),
+    [
+        (OK + b"Content-Length: 2", True),
+        (OK + b"Content-Length: 2\r\nConnection: Keep-Alive", True),
+        (OK + b"Content-Length: 2\r\nConnection: keep-alive\r\nconnection: Close", False),
+        (OK.replace(b"1.1", b"1.0") + b"Content-Length: 2", False),
+        (OK.replace(b"1.1", b"1.0") + b"Content-Length: 2\r\nConnection: keep-alive", True),
+    ],
+)
+def test_whether_a_connection_serves_another_request(head, kept):
+    """RFC 9112 §9.3, whatever the case and number of its headers."""
+    found, _ = feed(head + b"\r\n\r\n")
+    assert found.keep_alive is kept
+
+
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_heads_in_pieces(size):
     """A good head is found however it is cut, with what follows it."""

@@ -16,7 +16,6 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
 from llama_swap.proxy.forward import forward
-from llama_swap.proxy.headers import readable_encodings
 from llama_swap.proxy.websocket import tunnel, wants_websocket
 from llama_swap.supervisor import Instance, Lease
 
@@ -160,8 +159,9 @@ def _outgoing(request: web.Request, site: Site, model: Model, target: str, body:
     return Outgoing(
         method=request.method,
         target=target,
-        headers=readable_encodings(request.raw_headers),
+        headers=request.raw_headers,
         body=body,
         model=model.id,
         drop_headers=dropped,
+        readable=True,
     )

@@ -13,9 +13,15 @@ MAX_HEAD_BYTES = 64 * 1024
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _SWITCHING = 101
-_DATE_BYTES = len(b"date")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-_REASON = re.compile(rb"[\t -~\x80-\xff]*")
+_LENGTH_ONLY = frozenset({b"content-length"})
+_NOTHING = frozenset[bytes]()
+
+# Together they match each byte of a head, or it is none: a field takes exactly one line, and all lines are counted.
+# A reason phrase with control characters is left out; nobody needs it (RFC 9112 §4).
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (?:([\t -~\x80-\xff]*+)|[^\r\n]*+))?\r\n")
+_FIELD = re.compile(rb"\n([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t -~\x80-\xff]*+)\r(?=\n)")
+_LENGTH = re.compile(rb"([0-9]{1,18})[ \t]*+")
 
 
 class BadAnswerError(Exception):
@@ -23,7 +29,7 @@ class BadAnswerError(Exception):
 
 
 class Framing(Enum):
-    """What ends the body of an answer."""
+    """What ends the body of an answer; one whose length is 0 is none."""
 
     NONE = auto()
     LENGTH = auto()
@@ -32,13 +38,14 @@ class Framing(Enum):
 
 
 class AnswerHead:
-    """One parsed head, with the parser that goes on to read a chunked body.
-
-    It is made anew for each answer: httptools carries a trailer over into the head of the next one.
+    """One parsed head, and where its body is chunked the parser that reads that.
 
     Attributes:
-        keep_alive: whether the connection may serve another request. It is read while the head completes, for llhttp
-            clears its flags with the message and then always says "close".
+        headers: as received.
+        fields: the same by lower-case name, the values of a repeated one joined (RFC 9110 §5.3).
+        keep_alive: whether the connection may serve another request, once a body that can be delimited is over.
+        parser: of a chunked body, None for any other. It is made anew for each answer: httptools carries a trailer over
+            into the head of the next one.
         complete: the message has ended (chunked bodies only).
         on_body: gets each piece of a chunked body without framing.
         left: bytes of a body with a length that are still to come.
@@ -46,7 +53,9 @@ class AnswerHead:
     """
 
     __slots__ = (
+        "_has_begun",
         "complete",
+        "fields",
         "framing",
         "headers",
         "keep_alive",
@@ -64,40 +73,74 @@ class AnswerHead:
         Raises:
             BadAnswerError: it is malformed or ambiguous.
         """
-        self.status = 0
-        self.reason = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.keep_alive = False
-        self.complete = False
-        self.on_body = on_body
+        line = _STATUS_LINE.match(head)
+        self.headers: list[tuple[bytes, bytes]] = _FIELD.findall(head)
+        if line is None or head.count(b"\n") != len(self.headers) + 2:
+            raise BadAnswerError("the answer's head is malformed")
+        minor, status, reason = line.groups()
+        self.status = int(status)
+        self.reason: bytes = reason or b""
+        self.fields = {name.lower(): value for name, value in self.headers}
+        if len(self.fields) != len(self.headers):
+            self.fields = _joined(self.headers)
+        modern: bool = minor == b"1"
         self.left = 0
+        self.framing = self._framing(method, modern=modern)
+        self.keep_alive = modern if b"connection" not in self.fields else self._is_kept(modern=modern)
+        self.parser: httptools.HttpResponseParser = None  # type: ignore[assignment] # read of a chunked body only
+        if self.framing is Framing.CHUNKED:
+            self._read_chunks(head, on_body)
+
+    def _framing(self, method: str, *, modern: bool) -> Framing:
+        coding = self.fields.get(b"transfer-encoding")
+        length = self.fields.get(b"content-length")
+        size = 0
+        if coding is not None:
+            if length is not None or not modern or coding.strip().lower() != b"chunked":
+                raise BadAnswerError("the answer's Transfer-Encoding is not plain `chunked`, or does not fit its head")
+        elif length is not None:
+            digits = _LENGTH.fullmatch(length)
+            if digits is None:
+                raise BadAnswerError("the answer's Content-Length is no number")
+            size = int(digits[1])
+        if method == "HEAD" or self.status < 200 or self.status in {_NO_CONTENT, _NOT_MODIFIED}:  # noqa: PLR2004
+            return Framing.NONE
+        if coding is not None:
+            return Framing.CHUNKED
+        if length is None:
+            return Framing.UNTIL_CLOSE
+        self.left = size
+        return Framing.LENGTH if size else Framing.NONE
+
+    def _is_kept(self, *, modern: bool) -> bool:
+        """RFC 9112 §9.3."""
+        wish = self.fields[b"connection"].lower()
+        return b"close" not in wish and (modern or b"keep-alive" in wish)
+
+    def _read_chunks(self, head: bytes, on_body: Callable[[bytes], object]) -> None:
+        """Let llhttp read the body, after a head of which it must have the same opinion."""
+        self.complete = False
         self.last_read = b""
+        self.on_body = on_body
+        self._has_begun = False
         self.parser = httptools.HttpResponseParser(self)
         try:
-            self._parse(head)
-            self.framing = self._framing(method, head)
-        except BadAnswerError:
+            self.parser.feed_data(head)
+        except httptools.HttpParserError as error:
             self.dispose()
-            raise
+            raise BadAnswerError(f"the answer's head is malformed: {error}") from error
 
     def dispose(self) -> None:
         """Give up the parser: it and the head refer to each other, which would leave all they hold to the collector."""
-        self.parser = None  # type: ignore[assignment] # nothing reads it after the end
-        self.on_body = _ignore
+        if self.parser is not None:
+            self.parser = None  # type: ignore[assignment] # nothing reads it after the end
+            self.on_body = _ignore
 
-    def _parse(self, head: bytes) -> None:
-        try:
-            self.parser.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # a 101: the bytes that follow are not HTTP
-        except httptools.HttpParserError as error:
-            raise BadAnswerError(f"the answer's head is malformed: {error}") from error
-        if not self.status:
-            raise BadAnswerError("the answer's head does not end where it should")
-        if self.status < 100:  # noqa: PLR2004 - RFC 9110 §15
-            raise BadAnswerError(f"{self.status} is no status")
-        if not _REASON.fullmatch(self.reason):
-            self.reason = b""  # control characters, which llhttp lets pass; nobody needs the phrase (RFC 9112 §4)
+    # What the parser of a chunked body calls.
+
+    def on_headers_complete(self) -> None:
+        """The head has ended."""
+        self._has_begun = True
 
     def on_message_begin(self) -> None:
         """A message begins; a second one was sent unasked, and the parser must stop at its first byte.
@@ -108,28 +151,15 @@ class AnswerHead:
         if self.complete:
             raise BadAnswerError("bytes follow the end of the message")
 
-    def on_status(self, status: bytes) -> None:
-        """A piece of the reason phrase."""
-        if not self.status:
-            self.reason += status
-
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def on_header(self, name: bytes, _value: bytes) -> None:
         """One header, or one trailer, which only passes in the raw bytes.
 
         Raises:
             BadAnswerError: a trailer that speaks of framing (RFC 9110 §6.5.1); the parser's caller sees an
                 ``HttpParserError``.
         """
-        if not self.status:
-            self.headers.append((name, value))
-        elif name.lower() in _FRAMING:
+        if self._has_begun and name.lower() in _FRAMING:
             raise BadAnswerError("a trailer may not delimit a message")
-
-    def on_headers_complete(self) -> None:
-        """The head has ended."""
-        if not self.status:
-            self.status = self.parser.get_status_code()
-            self.keep_alive = self.parser.should_keep_alive()
 
     def on_message_complete(self) -> None:
         """The message has ended."""
@@ -140,28 +170,12 @@ class AnswerHead:
         """Whether the real answer follows (1xx but 101)."""
         return self.status < 200 and self.status != _SWITCHING  # noqa: PLR2004 - RFC 9110's classes
 
-    def _framing(self, method: str, head: bytes) -> Framing:
-        codings, lengths = [], []
-        for name, value in self.headers:
-            lower = name.lower()
-            if lower == b"content-length":
-                lengths.append(value)
-            elif lower == b"transfer-encoding":
-                codings.append(value)
-        version = head[:9]
-        if version not in {b"HTTP/1.1 ", b"HTTP/1.0 "} or (codings and version == b"HTTP/1.0 "):
-            raise BadAnswerError("the answer's HTTP version does not fit its head")
-        if len(codings) > 1 or (codings and codings[0].strip().lower() != b"chunked"):
-            raise BadAnswerError("the answer's Transfer-Encoding is not plain `chunked`")
-        if method == "HEAD" or self.status in {_NO_CONTENT, _NOT_MODIFIED} or self.status < 200:  # noqa: PLR2004
-            return Framing.NONE
-        if codings:
-            return Framing.CHUNKED
-        if lengths:
-            # llhttp has refused a second one, signs, lists and anything but digits.
-            self.left = int(lengths[0])
-            return Framing.LENGTH
-        return Framing.UNTIL_CLOSE
+
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values.setdefault(name.lower(), []).append(value)
+    return {name: b", ".join(each) for name, each in values.items()}
 
 
 def _ignore(_piece: bytes) -> None:
@@ -200,19 +214,15 @@ def client_head(head: AnswerHead, *, added: Sequence[tuple[str, str]], modern: b
         modern: the client speaks HTTP/1.1.
         closes: its connection ends with this answer.
     """
-    ours = list(added)
-    if modern and head.framing in {Framing.CHUNKED, Framing.UNTIL_CLOSE}:
-        ours.append(("Transfer-Encoding", "chunked"))
-    if closes:
-        ours.append(("Connection", "close"))
-    elif not modern:
-        ours.append(("Connection", "keep-alive"))
     # RFC 9112 §6.3: a 204 has no length either.
-    dropped = frozenset({b"content-length"} if head.status == _NO_CONTENT else ())
-    sent = response_headers(head.headers, added=ours, dropped=dropped)
-    for name, _ in sent:
-        if len(name) == _DATE_BYTES and name.lower() == b"date":
-            break
-    else:
+    dropped = _LENGTH_ONLY if head.status == _NO_CONTENT else _NOTHING
+    sent = response_headers(head.headers, head.fields, added=added, dropped=dropped)
+    if modern and (head.framing is Framing.CHUNKED or head.framing is Framing.UNTIL_CLOSE):
+        sent.append((b"Transfer-Encoding", b"chunked"))
+    if closes:
+        sent.append((b"Connection", b"close"))
+    elif not modern:
+        sent.append((b"Connection", b"keep-alive"))
+    if b"date" not in head.fields:
         sent.append((b"Date", http_date(int(time()))))
     return serialize(b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), sent)

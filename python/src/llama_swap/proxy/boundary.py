@@ -9,8 +9,7 @@ import re
 from aiohttp import web
 
 _HEAD_END = b"\r\n\r\n"
-_LENGTH = re.compile(rb"(?i)\ncontent-length:[ \t]*(\d+)")
-_LAST = re.compile(rb"(?i)\n(?:transfer-encoding|upgrade):")
+_DELIMITS = re.compile(rb"(?i)\n(?:content-length:[ \t]*(\d{1,18})|transfer-encoding:|upgrade:)")
 _LONGEST_HEAD_BYTES = 4 * 1024 * 1024
 
 
@@ -42,24 +41,30 @@ class MessageBoundary:
 
     def take(self, data: bytes) -> None:
         """Take the next read."""
-        if self._over:
-            return
         if self._left >= len(data):
             self._left -= len(data)
-            return
-        self._take_head(data[self._left :])
+        elif not self._over:
+            self._take_heads(data[self._left :])
 
-    def _take_head(self, data: bytes) -> None:
+    def _take_heads(self, data: bytes) -> None:
         """Take what begins with a head, or with the rest of one."""
+        data = (self._head + data).lstrip(b"\r\n")
+        self._head = b""
         self._left = 0
-        self._head = (self._head + data).lstrip(b"\r\n")
-        end = self._head.find(_HEAD_END)
-        if end < 0:
-            self._over = len(self._head) > _LONGEST_HEAD_BYTES
-            return
-        head, self._head = self._head, b""
-        length = _LENGTH.search(head, 0, end)
-        self._left = int(length[1]) if length else 0
-        self._over = _LAST.search(head, 0, end) is not None
-        if end + len(_HEAD_END) < len(head):
-            self.take(head[end + len(_HEAD_END) :])
+        while data and not self._over:
+            end = data.find(_HEAD_END)
+            if end < 0:
+                self._head = data
+                self._over = len(data) > _LONGEST_HEAD_BYTES
+                return
+            length = 0
+            for digits in _DELIMITS.findall(data, 0, end):
+                if digits:
+                    length = int(digits)
+                else:
+                    self._over = True
+            end += len(_HEAD_END) + length
+            if end >= len(data):
+                self._left = end - len(data)
+                return
+            data = data[end:].lstrip(b"\r\n")

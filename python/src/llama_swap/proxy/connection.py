@@ -19,7 +19,7 @@ class UpstreamConnection(asyncio.Protocol):
             this connection, which would keep the request's body in memory until the collector comes.
         on_writable: called once when the upstream has caught up (where nobody awaits :meth:`wait_writable`).
         reused: it has served a request before, so it may have been closed by the upstream just now.
-        idle_since: loop time of its last release.
+        idle_since: when it was last released (``time.monotonic``).
     """
 
     __slots__ = ("_drained", "_transport", "idle_since", "on_data", "on_lost", "on_writable", "reused")

@@ -52,6 +52,7 @@ class Outgoing(msgspec.Struct, frozen=True):
         model: names the model in error messages.
         drop_headers: lower-case names that must not travel on (our credentials).
         response_headers: added to the answer; an upstream header of the same name is replaced.
+        readable: the answer is read for its usage, so no coding is accepted that we cannot unpack.
         hides_client: no ``X-Forwarded-For`` is added (the upstream is somebody else's server).
         early: the event stream towards the client that has begun already; its answer goes in there.
     """
@@ -63,6 +64,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     model: str
     drop_headers: frozenset[str] = frozenset()
     response_headers: Sequence[tuple[str, str]] = ()
+    readable: bool = False
     hides_client: bool = False
     early: "EarlyStream | None" = None
 
@@ -93,6 +95,7 @@ class Exchange(msgspec.Struct, eq=False):
         outcome: None while it runs.
         detail: what went wrong, for the log; "" when nothing did.
         headers: the upstream's answer headers as received.
+        fields: the same by lower-case name.
         tail: the end of the answer's body without framing, at most :data:`TAIL_BYTES`.
         began_early: the client got the head of an event stream from us, before any answer.
         on_head: called once the answer's head is known.
@@ -109,6 +112,7 @@ class Exchange(msgspec.Struct, eq=False):
     outcome: Outcome | None = None
     detail: str = ""
     headers: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
+    fields: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     tail: bytes = b""
     began_early: bool = False
     on_head: Callable[[], object] | None = None
@@ -121,8 +125,7 @@ class Exchange(msgspec.Struct, eq=False):
         return self.began_early or self.status > 0
 
     def header(self, name: bytes) -> bytes:
-        """The first answer header of this lower-case name, or ``b""``."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return b""
+        """The answer header of this lower-case name, or ``b""``."""
+        if not self.fields:
+            self.fields = {key.lower(): value for key, value in self.headers}
+        return self.fields.get(name, b"")

@@ -5,9 +5,11 @@ itself; after it the client has bytes of an answer, which is then never ended cl
 """
 
 import asyncio
+import re
 from time import monotonic
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.connection import UpstreamConnection
@@ -21,13 +23,18 @@ from llama_swap.proxy.upstream import Upstream
 __all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
 
 _SMALL_BODY_BYTES = 64 * 1024
+_OBJECT = re.compile(rb"\s*+\{")
 
 
 class RelayedResponse(web.StreamResponse):
     """Tells aiohttp that the answer is on the wire already: it writes nothing, and keeps or closes the connection."""
 
+    # There is one for each request, and what aiohttp's own __init__ makes is for heads that aiohttp writes.
+    _headers = CIMultiDictProxy[str](CIMultiDict())  # type: ignore[assignment] # so nobody can add to them
+    _reason = ""
+
     def __init__(self, status: int, *, closes: bool) -> None:
-        super().__init__(status=status)
+        self._status = status
         self._closes = closes
 
     def force_close(self) -> None:
@@ -70,7 +77,8 @@ async def forward(
         if relay is None:
             relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=False)
         assert relay is not None  # noqa: S101 - only a pooled connection asks for another attempt
-        await _ask_why(relay, exchange)
+        if relay.ending is Ending.CUT_SHORT:
+            await _ask_why(relay, exchange)
         return _conclude(request, relay, outgoing, exchange)
     except RequestError as error:
         ours = error.reason in {Reason.UPSTREAM_FAILED, Reason.UPSTREAM_TIMEOUT}
@@ -103,6 +111,7 @@ def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoi
         length_bytes=length,
         chunked=body is not None and length is None,
         last=_could_hide_request(body),
+        readable=outgoing.readable,
     )
     return serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), headers)
 
@@ -113,7 +122,7 @@ def _could_hide_request(body: bytes | BodySource | None) -> bool:
     llama-server did that when it refused a key, until its HTTP library learnt to drain bodies (2026). So unless a body
     is a JSON object, which begins as no request can, the upstream is told that nothing follows.
     """
-    return bool(body) and not (isinstance(body, bytes) and body.lstrip().startswith(b"{"))
+    return bool(body) and not (isinstance(body, bytes) and _OBJECT.match(body))
 
 
 def _was_read(outgoing: Outgoing, relay: Relay) -> bool:
@@ -208,7 +217,8 @@ async def forward_on(  # noqa: PLR0913 - as above
         connection.data_received(received)
         connection.resume_reading()
         await _follow(request, upstream, relay)
-        await _ask_why(relay, exchange)
+        if relay.ending is Ending.CUT_SHORT:
+            await _ask_why(relay, exchange)
         return _conclude(request, relay, outgoing, exchange)
     finally:
         connection.detach()
@@ -224,18 +234,17 @@ async def _send(
 ) -> bool:
     """Write the request; whether all of it was sent, which an early answer may have made pointless."""
     body = outgoing.body
-    if isinstance(body, bytes) and len(body) <= _SMALL_BODY_BYTES:
-        connection.write(head + body)
+    if isinstance(body, bytes):
+        if len(body) <= _SMALL_BODY_BYTES:
+            connection.write(head + body)
+        else:
+            connection.write(head)
+            await connection.write_large(body)
         exchange.request_bytes = len(body)
-    elif isinstance(body, bytes):
-        connection.write(head)
-        await connection.write_large(body)
-        exchange.request_bytes = len(body)
-    elif body is None:
-        connection.write(head)
     else:
         connection.write(head)
-        return await _send_source(connection, relay, body, exchange)
+        if body is not None:
+            return await _send_source(connection, relay, body, exchange)
     exchange.upstream_sent_at = monotonic()
     return True
 
@@ -268,7 +277,8 @@ async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) ->
     timer = asyncio.get_running_loop().call_later(limit, relay.time_out) if limit else None
     try:
         while relay.ending is None:
-            await relay.wait()
+            if not relay.paused:
+                await relay.progress.wait()
             if relay.paused and relay.ending is None:
                 await request.writer.drain()
                 relay.resume()
@@ -281,15 +291,18 @@ async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) ->
 
 async def _ask_why(relay: Relay, exchange: Exchange) -> None:
     """Let whoever knows the upstream say why it broke off, before the client is told."""
-    if relay.ending is Ending.CUT_SHORT and exchange.why_cut is not None:
+    if exchange.why_cut is not None:
         relay.detail = await exchange.why_cut() or relay.detail
 
 
 def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:
     exchange.tail = relay.tail.joined()
+    head = relay.head
+    if relay.ending is Ending.COMPLETE and outgoing.early is None and head is not None:
+        exchange.outcome = Outcome.OK
+        return RelayedResponse(head.status, closes=relay.closes)
     exchange.detail = relay.detail
     message = f"model {outgoing.model!r}: {relay.detail}"
-    head = relay.head
     if relay.ending is Ending.TIMED_OUT:
         raise RequestError(Reason.UPSTREAM_TIMEOUT, message)
     if head is None or relay.ending is Ending.NO_ANSWER:
@@ -299,13 +312,9 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
         end_cut_short(request, head, message, relay.tail.pieces)
-        relay.closes = True
-    elif relay.ending is Ending.CLIENT_GONE:
-        exchange.outcome = Outcome.CLIENT_GONE
-        relay.closes = True
     else:
-        exchange.outcome = Outcome.OK
-    return RelayedResponse(head.status, closes=relay.closes)
+        exchange.outcome = Outcome.CLIENT_GONE
+    return RelayedResponse(head.status, closes=True)
 
 
 def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, message: str) -> web.StreamResponse:

@@ -18,6 +18,7 @@ from llama_swap.proxy.refusal import refusal
 HEAD_SECONDS = 20.0
 """A request's head must have arrived this long after its first byte (or after the connection was made)."""
 
+_VERSIONS = (HttpVersion10, HttpVersion11)
 _TOO_LARGE = 431
 _INTERNAL = 500
 _TOO_MANY_HEADERS = re.compile("too many headers", re.IGNORECASE)
@@ -55,15 +56,16 @@ class FrontConnection(web.RequestHandler):
 
     async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve a request whose framing every reader understands alike (aiohttp takes `gzip, chunked` for chunked)."""
-        if request.version not in {HttpVersion10, HttpVersion11}:
+        if request.version not in _VERSIONS:
             return self.handle_error(request, 400, message="this server speaks HTTP/1.0 and HTTP/1.1")
         if request.method == "CONNECT":
             return self.handle_error(request, 400, message="this server is no tunnel")
-        codings = request.headers.getall("Transfer-Encoding", [])
-        if codings and (len(codings) > 1 or codings[0].strip().lower() != "chunked"):
-            return self.handle_error(request, 400, message="Transfer-Encoding may only be `chunked`")
-        if codings and request.version < HttpVersion11:
-            return self.handle_error(request, 400, message="HTTP/1.0 has no Transfer-Encoding")
+        if "Transfer-Encoding" in request.headers:
+            codings = request.headers.getall("Transfer-Encoding")
+            if len(codings) > 1 or codings[0].strip().lower() != "chunked":
+                return self.handle_error(request, 400, message="Transfer-Encoding may only be `chunked`")
+            if request.version < HttpVersion11:
+                return self.handle_error(request, 400, message="HTTP/1.0 has no Transfer-Encoding")
         assert self._serve is not None  # noqa: S101 - set while connected
         self._served = request
         self._break_body(request)
@@ -89,10 +91,16 @@ class FrontConnection(web.RequestHandler):
         self._boundary.take(data)
         if self._served is not None:
             self._break_body(self._served)
-        if self._is_waiting:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
             self._expect_head()
-        else:
+        elif self._head_deadline is not None:
             self._stop_head_deadline()
+
+    def resume_reading(self, *arguments: Any, **options: Any) -> None:
+        """Part of aiohttp, which calls it after each piece of a body, and parses nothing anew each time."""
+        if self._reading_paused:
+            super().resume_reading(*arguments, **options)
 
     def _break_body(self, request: web.BaseRequest) -> None:
         """Tell who reads a body whose framing is broken: aiohttp answers that only after the request, which waits."""

@@ -1,7 +1,7 @@
 """Message heads: what may travel through a proxy, and how our own heads are written (RFC 9110 §7.6, RFC 9112)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -24,12 +24,14 @@ HOP_BY_HOP = frozenset(
 # Ours to write: the body is measured by us, and 100-continue was answered by our own front already.
 _REWRITTEN = frozenset({b"content-length", b"expect", b"x-forwarded-for"})
 # A client may not use `Connection: host` to take these off a request (hop-by-hop abuse).
-_NEVER_NOMINATED = frozenset({b"host", b"content-type", b"content-encoding", b"content-length", b"x-forwarded-for"})
+_NEVER_NOMINATED = frozenset(
+    {b"host", b"content-type", b"content-encoding", b"content-length", b"date", b"x-forwarded-for"}
+)
+# Those of a request that pass, depending on how many they are or on what they say.
+_LOOKED_AT = frozenset({b"host", b"accept-encoding"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
-# To compare lengths first spares making most names lower-case.
-_HOST_BYTES = len(b"host")
-_XFF_BYTES = len(b"x-forwarded-for")
-_CONTENT_TYPE_BYTES = len(b"content-type")
+_Header = tuple[bytes, bytes]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 _TARGET = re.compile(rb"/[!-~\x80-\xff]*")
@@ -44,27 +46,10 @@ def nominated(headers: RawHeaders) -> frozenset[bytes]:
     return frozenset(names) - _NEVER_NOMINATED
 
 
-def end_to_end(headers: RawHeaders, unwanted: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    """The headers that travel on: without the ``unwanted`` (lower-case, hop-by-hop ones among them) and the nominated.
-
-    Each request and each answer comes through here, so it is one pass for all but the few that nominate something.
-    """
-    sent = []
-    nominates = False
-    for header in headers:
-        name = header[0].lower()
-        if name not in unwanted:
-            sent.append(header)
-        elif name == b"connection":
-            nominates = True
-    if nominates and (names := nominated(headers) - unwanted):
-        sent = [header for header in sent if header[0].lower() not in names]
-    return sent
-
-
 @lru_cache(maxsize=64)
-def _unwanted_of_request(dropped: frozenset[str]) -> frozenset[bytes]:
-    return HOP_BY_HOP.union(_REWRITTEN, (name.encode() for name in dropped))
+def _special(dropped: frozenset[str]) -> frozenset[bytes]:
+    """The names of a request that do not simply travel on."""
+    return HOP_BY_HOP.union(_REWRITTEN, _LOOKED_AT, (name.encode() for name in dropped))
 
 
 def readable_encodings(headers: RawHeaders) -> RawHeaders:
@@ -85,14 +70,6 @@ def _gzip_and_deflate(value: bytes) -> bytes:
     return b", ".join(kept) or b"identity"
 
 
-def forwarded_for(headers: RawHeaders, remote: str | None) -> bytes:
-    """The X-Forwarded-For value with the client's address appended; ``b""`` where there is nothing to say."""
-    hops = [value for name, value in headers if len(name) == _XFF_BYTES and name.lower() == b"x-forwarded-for"]
-    if remote:
-        hops.append(remote.encode("latin-1", "replace"))
-    return b", ".join(hops)
-
-
 def request_line(method: str, prefix: str, target: str) -> bytes:
     """The first line of a request to an upstream.
 
@@ -105,6 +82,35 @@ def request_line(method: str, prefix: str, target: str) -> bytes:
     return b"%b %b HTTP/1.1\r\n" % (method.encode(), path)
 
 
+def _pass_on(
+    headers: RawHeaders, dropped: frozenset[str], *, authority: str, readable: bool
+) -> tuple[list[_Header], list[bytes]]:
+    """What travels on of a request's headers, and the values of X-Forwarded-For; each request comes through here."""
+    special = _special(dropped)
+    sent, hops, connection = [], [], []
+    hosts = 0
+    for header in headers:
+        name = header[0].lower()
+        if name not in special:
+            sent.append(header)
+        elif name == b"host":
+            hosts += 1
+            sent.append(header)
+        elif name == b"x-forwarded-for":
+            hops.append(header[1])
+        elif name == b"connection":
+            connection.append(header)
+        elif name == b"accept-encoding" and "accept-encoding" not in dropped:
+            sent += readable_encodings([header]) if readable else [header]
+    if hosts > 1:
+        raise RequestError(Reason.INVALID_REQUEST, "a request may have one Host header only")
+    if connection and (names := nominated(connection)):
+        sent = [header for header in sent if header[0].lower() not in names]
+    if not hosts:
+        sent.insert(0, (b"Host", authority.encode("latin-1", "replace")))
+    return sent, hops
+
+
 def request_headers(  # noqa: PLR0913 - one parameter for each thing that decides about a header
     headers: RawHeaders,
     *,
@@ -115,29 +121,26 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
     length_bytes: int | None,
     chunked: bool = False,
     last: bool = False,
+    readable: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """The headers for the upstream; the client's Host is kept, ``authority`` stands in where there is none.
 
-    With ``last`` the upstream is asked to read nothing after this request.
+    With ``last`` the upstream is asked to read nothing after this request, with ``readable`` to answer in a coding that
+    we can unpack.
 
     Raises:
         RequestError: INVALID_REQUEST for two Host headers, which front and upstream could read differently.
     """
-    sent = end_to_end(headers, _unwanted_of_request(frozenset(dropped)))
-    hosts = 0
-    for name, _ in sent:
-        hosts += len(name) == _HOST_BYTES and name.lower() == b"host"
-    if hosts > 1:
-        raise RequestError(Reason.INVALID_REQUEST, "a request may have one Host header only")
-    if not hosts:
-        sent.insert(0, (b"Host", authority.encode("latin-1", "replace")))
-    if hops := forwarded_for(headers, remote):
-        sent.append((b"X-Forwarded-For", hops))
+    sent, hops = _pass_on(headers, frozenset(dropped), authority=authority, readable=readable)
+    if remote:
+        hops.append(remote.encode("latin-1", "replace"))
+    if hops:
+        sent.append((b"X-Forwarded-For", b", ".join(hops)))
     if chunked:
         sent.append((b"Transfer-Encoding", b"chunked"))
     elif length_bytes is not None:
         sent.append((b"Content-Length", b"%d" % length_bytes))
-    elif method in {"POST", "PUT", "PATCH"}:
+    elif method in _WITH_BODY:
         sent.append((b"Content-Length", b"0"))
     if last:
         sent.append((b"Connection", b"close"))
@@ -146,29 +149,43 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
 
 def response_headers(
     headers: RawHeaders,
+    fields: Mapping[bytes, bytes] | None = None,
     *,
     added: Sequence[tuple[str, str]] = (),
     dropped: frozenset[bytes] = frozenset(),
 ) -> list[tuple[bytes, bytes]]:
-    """The headers for the client: end to end ones, a Date (RFC 9110 §6.6.1), and no buffering of event streams."""
-    extra = [(name.encode(), value.encode()) for name, value in added]
-    if is_event_stream(headers):
+    """The headers for the client: the end to end ones, those of ours, and no buffering of event streams.
+
+    Args:
+        headers: the upstream's.
+        fields: the same by lower-case name, where they are known so.
+        added: ours.
+        dropped: lower-case names of what must not travel on.
+    """
+    if fields is None:
+        fields = {name.lower(): value for name, value in headers}
+    extra = [(name.encode(), value.encode()) for name, value in added] if added else []
+    if _is_event_stream_type(fields.get(b"content-type", b"")):
         extra.append((b"X-Accel-Buffering", b"no"))
     unwanted = HOP_BY_HOP
     if extra or dropped:
         unwanted = unwanted.union(dropped, (name.lower() for name, _ in extra))
-    sent = end_to_end(headers, unwanted)
-    sent.extend(extra)
+    if unwanted.isdisjoint(fields):
+        return [*headers, *extra]
+    if b"connection" in fields:
+        unwanted = unwanted.union(nominated(headers))
+    sent = [header for header in headers if header[0].lower() not in unwanted]
+    sent += extra
     return sent
 
 
 def is_event_stream(headers: RawHeaders) -> bool:
     """Whether the answer is ``text/event-stream``."""
-    for name, value in headers:
-        is_type = len(name) == _CONTENT_TYPE_BYTES and name.lower() == b"content-type"
-        if is_type and value[:17].lower() == b"text/event-stream":
-            return True
-    return False
+    return any(name.lower() == b"content-type" and _is_event_stream_type(value) for name, value in headers)
+
+
+def _is_event_stream_type(content_type: bytes) -> bool:
+    return content_type[:17].lower() == b"text/event-stream"
 
 
 def serialize(first_line: bytes, headers: RawHeaders) -> bytes:
@@ -177,12 +194,11 @@ def serialize(first_line: bytes, headers: RawHeaders) -> bytes:
     Raises:
         RequestError: INVALID_REQUEST where a header would inject a line (CR, LF or NUL in a name or value).
     """
-    lines = [first_line]
-    lines += [b"%b: %b\r\n" % header for header in headers]
-    head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+    head = first_line + b"\r\n".join([*map(b": ".join, headers), b"\r\n"])
+    # Our own line ends are two bytes for each header, and four.
+    if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * len(headers) + 4:
         raise RequestError(Reason.INVALID_REQUEST, "a header contains a control character")
-    return head + b"\r\n"
+    return head
 
 
 @lru_cache(maxsize=1)

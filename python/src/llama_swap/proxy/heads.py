@@ -7,6 +7,7 @@ from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError
 
 HEAD_END = b"\r\n\r\n"
 _BEGINNING = b"HTTP/1."
+_TOO_LARGE = "the answer's head is too large"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -49,21 +50,17 @@ class HeadReader:
             BadAnswerError: it is malformed, ambiguous, too large (all interim ones together count) or no HTTP.
         """
         data = self._pending + data
-        while (end := data.find(HEAD_END)) >= 0:
-            end += len(HEAD_END)
-            self._check_size(end)
+        while (end := data.find(HEAD_END) + len(HEAD_END)) >= len(HEAD_END):
+            if self._skipped_bytes + end > MAX_HEAD_BYTES:
+                raise BadAnswerError(_TOO_LARGE)
             head = AnswerHead(data[:end], self._method, on_body)
             data = data[end:]
             if not head.is_interim:
                 self._pending = b""
                 return head, data
-            head.dispose()
             self._skipped_bytes += end
         self._pending = data
         check_beginning(data)
-        self._check_size(len(data))
+        if self._skipped_bytes + len(data) > MAX_HEAD_BYTES:
+            raise BadAnswerError(_TOO_LARGE)
         return None
-
-    def _check_size(self, size_bytes: int) -> None:
-        if self._skipped_bytes + size_bytes > MAX_HEAD_BYTES:
-            raise BadAnswerError("the answer's head is too large")

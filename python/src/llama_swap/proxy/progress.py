@@ -28,10 +28,7 @@ class Progress:
     async def wait(self) -> None:
         """Return at the next :meth:`wake`."""
         self._wake = asyncio.get_running_loop().create_future()
-        try:
-            await self._wake
-        finally:
-            self._wake = None
+        await self._wake
 
     @asynccontextmanager
     async def while_running(self) -> AsyncIterator[None]:
@@ -56,5 +53,6 @@ class Progress:
 
     def wake(self) -> None:
         """There is work for the coroutine."""
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        wake = self._wake
+        if wake is not None and not wake.done():
+            wake.set_result(None)

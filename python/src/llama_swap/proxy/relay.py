@@ -13,7 +13,7 @@ from enum import StrEnum
 from time import monotonic
 
 import httptools
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, web
 
 from llama_swap.proxy.answer import AnswerHead, BadAnswerError, Framing, blank_surplus, client_head
 from llama_swap.proxy.boundary import is_last
@@ -55,62 +55,37 @@ class Relay:
         chunked_here: the chunk framing towards the client is ours (see :mod:`.truncation`).
     """
 
-    __slots__ = (
-        "_client",
-        "_connection",
-        "_exchange",
-        "_head_deadline",
-        "_heads",
-        "_modern",
-        "_outgoing",
-        "_protocol",
-        "_request",
-        "_write",
-        "chunked_here",
-        "closes",
-        "detail",
-        "ending",
-        "head",
-        "heard",
-        "paused",
-        "progress",
-        "reusable",
-        "tail",
-    )
+    # What a relay begins with; most of it never changes while a small answer passes.
+    ending: Ending | None = None
+    detail = ""
+    head: AnswerHead | None = None
+    heard = paused = reusable = chunked_here = False
+    _head_deadline: asyncio.TimerHandle | None = None
 
     def __init__(
         self, request: web.BaseRequest, connection: UpstreamConnection, outgoing: Outgoing, exchange: Exchange
     ) -> None:
-        client = outgoing.early or request.transport
+        early = outgoing.early
+        client = early or request.transport
         if client is None:
             raise ConnectionResetError("the client has left")
         self._request = request
         self._client = client
+        self._write: Callable[[bytes], object] = client.write
         # A stream that has begun wants the body bare: it does the framing.
-        self._modern = outgoing.early is None and request.version >= HttpVersion11
+        self._modern = early is None and request.version != HttpVersion10
         self._protocol = request.protocol
         self._connection = connection
         self._outgoing = outgoing
         self._exchange = exchange
         self._heads = HeadReader(outgoing.method)
-        self._head_deadline: asyncio.TimerHandle | None = None
         self.progress = Progress()
         self.tail = BodyTail(exchange.on_piece)
-        self._write: Callable[[bytes], object] = client.write
-        self.ending: Ending | None = None
-        self.detail = ""
-        self.head: AnswerHead | None = None
-        self.heard = self.paused = self.reusable = self.chunked_here = False
         self.closes = is_last(request)
         connection.on_data = self._read_head
         connection.on_lost = self._lost
 
     # What the coroutine in charge uses.
-
-    async def wait(self) -> None:
-        """Return when the relay has ended or is paused."""
-        if self.ending is None and not self.paused:
-            await self.progress.wait()
 
     def resume(self) -> None:
         """The client has taken what was buffered for it."""
@@ -131,7 +106,7 @@ class Relay:
         self._stop_head_deadline()
         if self.head is not None:
             self.head.dispose()
-        self.head = None
+            self.head = None
 
     # The head.
 
@@ -140,14 +115,17 @@ class Relay:
         try:
             # To a client of HTTP/1.1 the raw bytes are sent, not the pieces of a chunked body.
             found = self._heads.feed(data, self.tail.note if self._modern else self._write_piece)
-            if not self._heads.is_within_head:
-                self._stop_head_deadline()
-            if found is not None:
+            if found is None:
+                self._bound_head()
+            else:
                 self._begin(*found)
         except BadAnswerError as error:
             self._end(Ending.NO_ANSWER, str(error))
-            return
-        if self._heads.is_within_head and self._head_deadline is None:
+
+    def _bound_head(self) -> None:
+        if not self._heads.is_within_head:
+            self._stop_head_deadline()
+        elif self._head_deadline is None:
             self._head_deadline = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.time_out)
 
     def _stop_head_deadline(self) -> None:
@@ -158,28 +136,30 @@ class Relay:
     def _begin(self, head: AnswerHead, body: bytes) -> None:
         """Send the head, in one write with the part of the body that came with it."""
         if head.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
-            head.dispose()
             raise BadAnswerError("the upstream switched protocols unasked")
+        self._stop_head_deadline()
         receive = self._receiver(head)
-        out = []
-        if self._outgoing.early is None:
-            added = self._outgoing.response_headers
-            out.append(client_head(head, added=added, modern=self._modern, closes=self.closes))
+        out: list[bytes] = []
+        outgoing, exchange = self._outgoing, self._exchange
+        if outgoing.early is None:
+            out.append(client_head(head, added=outgoing.response_headers, modern=self._modern, closes=self.closes))
         self.head = head
-        self._exchange.status = head.status
-        self._exchange.headers = head.headers
-        self._exchange.first_byte_at = monotonic()
-        if self._exchange.on_head is not None:
-            self._exchange.on_head()
+        exchange.status = head.status
+        exchange.headers = head.headers
+        exchange.fields = head.fields
+        exchange.first_byte_at = monotonic()
+        if exchange.on_head is not None:
+            exchange.on_head()
         self._connection.on_data = receive
-        if head.framing is Framing.NONE or (head.framing is Framing.LENGTH and not head.left):
+        if head.framing is Framing.NONE:
             self._complete(head)
+        write = self._write
         if body:
             self._write = out.append
             receive(body)
-            self._write = self._client.write
+            self._write = write
         if out and not self._client.is_closing():
-            self._client.write(b"".join(out))
+            write(b"".join(out))
         if self.ending is None and not self.paused:
             self._check_client()
 
@@ -187,7 +167,7 @@ class Relay:
         """Choose how the body is read, and whether the client's connection can outlive it."""
         modern = self._modern
         self.closes = self.closes or not self._request.content.is_eof()
-        if head.framing is Framing.LENGTH and head.left:
+        if head.framing is Framing.LENGTH:
             return self._read_length
         if head.framing is Framing.CHUNKED:
             self.closes = self.closes or not modern
@@ -205,19 +185,17 @@ class Relay:
         if head is None or self._client.is_closing():
             self._end(Ending.CLIENT_GONE)
             return
-        size = len(data)
-        surplus = size > head.left
+        surplus = len(data) > head.left
         if surplus:
             data = data[: head.left]
-            size = head.left
-        head.left -= size
+        head.left -= len(data)
         self._write(data)
         self._keep(data)
         if not head.left:
             self._complete(head)
             if surplus:
                 self._surplus(b"")
-        elif self._client_is_slow:
+        elif self._protocol._paused:  # noqa: SLF001 - as in _client_is_slow, which would cost a call a read
             self._pause()
 
     def _read_chunked(self, data: bytes) -> None:
@@ -239,7 +217,7 @@ class Relay:
             self._exchange.response_bytes += len(data)
             if len(data) > TAIL_BYTES:
                 self.tail.trim()
-        if self._client_is_slow:
+        if self._protocol._paused:  # noqa: SLF001 - as above
             self._pause()
 
     def _read_last(self, head: AnswerHead, data: bytes) -> None:
@@ -288,9 +266,10 @@ class Relay:
         self._connection.abort()
 
     def _keep(self, data: bytes) -> None:
-        self._exchange.response_bytes += len(data)
+        size = len(data)
+        self._exchange.response_bytes += size
         self.tail.note(data)
-        if len(data) > TAIL_BYTES:
+        if size > TAIL_BYTES:
             self.tail.trim()
 
     # The end.

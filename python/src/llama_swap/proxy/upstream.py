@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from time import monotonic
 from urllib.parse import urlsplit
 
 from llama_swap import dial
@@ -56,10 +57,10 @@ class Upstream:
         Raises:
             OSError: it cannot be made (TimeoutError included).
         """
-        youngest_allowed = asyncio.get_running_loop().time() - (self.timeouts.idle_conn or float("inf"))
+        limit = self.timeouts.idle_conn
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable and connection.idle_since >= youngest_allowed:
+            if connection.is_usable and (not limit or monotonic() - connection.idle_since <= limit):
                 return connection
             connection.abort()
         return await self.connect()
@@ -99,30 +100,24 @@ class Upstream:
         if self._closed or not connection.is_usable or len(self._idle) >= _IDLE_CONNECTIONS:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
         connection.detach()
         connection.reused = True
-        connection.on_lost = lambda _: self._forget(connection)
-        connection.idle_since = loop.time()
+        connection.idle_since = monotonic()
         self._idle.append(connection)
         if self._sweeper is None and self.timeouts.idle_conn:
-            self._sweeper = loop.call_later(self.timeouts.idle_conn, self._sweep)
-
-    def _forget(self, connection: UpstreamConnection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
+            self._sweeper = asyncio.get_running_loop().call_later(self.timeouts.idle_conn, self._sweep)
 
     def _sweep(self) -> None:
         """Close what was idle too long; the timer stands only while something is idle."""
-        loop = asyncio.get_running_loop()
-        oldest_allowed = loop.time() - self.timeouts.idle_conn
+        oldest_allowed = monotonic() - self.timeouts.idle_conn
         expired = [connection for connection in self._idle if connection.idle_since <= oldest_allowed]
         self._idle = [connection for connection in self._idle if connection.idle_since > oldest_allowed]
         for connection in expired:
             connection.abort()
         self._sweeper = None
         if self._idle:
-            self._sweeper = loop.call_at(self._idle[0].idle_since + self.timeouts.idle_conn, self._sweep)
+            wait = self._idle[0].idle_since - oldest_allowed
+            self._sweeper = asyncio.get_running_loop().call_later(wait, self._sweep)
 
     def close(self) -> None:
         """Abort the idle connections and keep none from now on; busy ones end by themselves."""

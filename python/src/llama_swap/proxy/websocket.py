@@ -104,6 +104,7 @@ async def tunnel(
         dropped=outgoing.drop_headers,
         method=outgoing.method,
         length_bytes=None,
+        readable=outgoing.readable,
     )
     head = serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), [*headers, *_UPGRADE])
     try:
