@@ -1,6 +1,6 @@
 """The sums behind a decision by memory, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from llama_swap.scheduler import refusals
 from llama_swap.scheduler.commands import RejectReason
@@ -38,8 +38,18 @@ def lines_of(state: State, model: str) -> tuple[str, ...]:
     most = most_room(view, occupants_of(state))
     pools = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
     others = {name: tenant.keeps for name, tenant in view.tenants.items() if name != model}
-    sums = (_sum(room, most[room.pool], _part(room, others)) for room in pools)
-    return (need_in_words(wish.need), *sums)
+    sums = (_sum(state, room, most[room.pool], _part(room, others)) for room in pools)
+    return (need_in_words(wish.need), *sums, *_reservations(state, wish.need, pools))
+
+
+def _reservations(state: State, need: Need, rooms: Collection[Room]) -> Iterator[str]:
+    """What keeps the sums from being right."""
+    devices = [room for room in rooms if room.pool != HOST]
+    missing = [name for name in need.by_device if not any(room.is_named(name) for room in devices)]
+    if devices and missing:
+        yield f"there is no device {', '.join(missing)}, so only the sum of what is declared counts"
+    if devices and state.memory.problem:
+        yield f"what is free of devices is not known now: {state.memory.problem}"
 
 
 def _part(room: Room, holders: Mapping[str, Bytes]) -> dict[str, int]:
@@ -56,7 +66,23 @@ def refusal_of(state: State, placement: Placement) -> Dismissal:
         case RejectReason.YIELDED:
             return refusals.yielded(model, placement.note, _return_in(state, model))
         case _:
-            return refusals.does_not_fit(model, lines_of(state, model))
+            return refusals.does_not_fit(model, lines_of(state, model), _in_the_way(state, model))
+
+
+def _in_the_way(state: State, model: str) -> str:
+    """The key that keeps so much free that a model does not fit; "" where it would not fit without that either."""
+    view = view_of(state, state.now)
+    wish = view.wishes[model]
+    need, most = wish.need, most_room(view, occupants_of(state))
+    rooms = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
+    devices = [room for room in rooms if room.pool != HOST]
+    on_devices = need.device_bytes or sum(need.by_device.values()) if need.least_bytes is None else need.least_bytes
+    on_host = need.host_bytes if devices else need.host_bytes + on_devices
+    for some, wanted in ((devices, on_devices), ([room for room in rooms if room.pool == HOST], on_host)):
+        free = sum(max(0, most[room.pool]) for room in some)
+        if free < wanted <= sum(max(0, most[room.pool] + room.headroom_bytes) for room in some):
+            return state.spec.kept_free(some[0].pool)[1]
+    return ""
 
 
 def _return_in(state: State, model: str) -> float:
@@ -99,13 +125,13 @@ def _concerns(view: View, wish: Wish, pool: str) -> bool:
     return bool(need.host_bytes) or (uses_device and has_no_device)
 
 
-def _sum(room: Room, most: int, pinned: Mapping[str, int]) -> str:
+def _sum(state: State, room: Room, most: int, pinned: Mapping[str, int]) -> str:
     parts = [gibibytes(room.total_bytes)]
     if room.foreign_bytes:
         parts.append(f"{gibibytes(room.foreign_bytes)} used by others")
     if pinned:
         parts.append(f"{gibibytes(sum(pinned.values()))} pinned ({', '.join(pinned)})")
-    parts.append(f"{gibibytes(room.headroom_bytes)} kept free")
+    parts.append(f"{gibibytes(room.headroom_bytes)} kept free ({state.spec.kept_free(room.pool)[1]})")
     if room.is_yielded:
         parts.append("yielded to other programs")
     return f"{room.label}: {', '.join(parts)}, at most {gibibytes(max(0, most))} can be had"

@@ -75,12 +75,19 @@ def out_of_memory(model: str, exited: ProcessExited, sums: Sequence[str]) -> Dis
     )
 
 
-def does_not_fit(model: str, sums: Sequence[str]) -> Dismissal:
-    """Even if all that may leave had left there would be too little memory."""
+def does_not_fit(model: str, sums: Sequence[str], key: str = "") -> Dismissal:
+    """Even if all that may leave had left there would be too little memory.
+
+    Args:
+        model: which one.
+        sums: the need, and what there is of each pool.
+        key: of the configuration, which keeps free what it lacks.
+    """
+    smaller = "A smaller context, a smaller quantization or fewer layers on the device need less"
     return Dismissal(
         RejectReason.DOES_NOT_FIT,
         f"model {model} does not fit into the memory there is: {'; '.join(sums)}. "
-        "A smaller context, a smaller quantization or fewer layers on the device need less",
+        + (f"It would if less were kept free ({key})" if key else smaller),
         f"{model} does not fit even if all leave that may",
     )
 

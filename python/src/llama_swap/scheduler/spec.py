@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llama_swap.scheduler.memory import HOST
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -163,3 +165,12 @@ class SchedulerSpec:
     fit: FitSpec | None = None
     yielding: YieldSpec = field(default_factory=YieldSpec)
     release_timeout_seconds: float = 5.0
+
+    def kept_free(self, pool: str) -> tuple[int, str]:
+        """How many bytes of a pool stay free, and the key of the configuration that says so."""
+        below = self.yielding.free_below_bytes
+        if self.fit is None:
+            return 0, ""
+        if pool == HOST:
+            return self.fit.host_headroom_bytes, "hostHeadroom"
+        return max((self.fit.headroom_bytes, "headroom"), (below, "yield.freeBelow"), key=lambda kept: kept[0])

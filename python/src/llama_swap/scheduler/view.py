@@ -47,22 +47,13 @@ def rooms_of(state: State) -> dict[str, Room]:
     yielded = yielded_pools(state)
     rooms = {}
     for pool, reading in state.memory.pools.items():
-        headroom = _headroom(state, pool)
+        headroom, _ = state.spec.kept_free(pool)
         available = state.memory.available(pool, state.instances.values(), headroom)
         foreign = state.memory.foreign.get(pool, 0)
         rooms[pool] = Room(
             pool, reading.label, reading.index, reading.total_bytes, available, headroom, foreign, pool in yielded
         )
     return rooms
-
-
-def _headroom(state: State, pool: str) -> int:
-    fit = state.spec.fit
-    if fit is None:
-        return 0
-    if pool == HOST:
-        return fit.host_headroom_bytes
-    return max(fit.headroom_bytes, state.spec.yielding.free_below_bytes)
 
 
 def _tenant(state: State, instance: Instance, now: float) -> Tenant:

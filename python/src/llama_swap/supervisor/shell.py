@@ -17,6 +17,7 @@ from llama_swap.scheduler.explain import Explanation
 from llama_swap.scheduler.machine import Scheduler
 from llama_swap.scheduler.snapshot import Snapshot, WaiterView
 from llama_swap.scheduler.story import StoryEntry
+from llama_swap.supervisor.doubts import Doubts
 from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance, Lease
 from llama_swap.supervisor.leasing import Leasing
@@ -50,6 +51,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         self._observer = observer
+        self._doubts = Doubts(observer)
         self._beat_seconds = beat_seconds
         self._scheduler = Scheduler(config.scheduler)
         self._inbox: deque[events.Event] = deque()
@@ -124,6 +126,8 @@ class Supervisor:
             self._perform(command, now)
         if changed:
             self._observer.changed(self._scheduler.snapshot(now=now))
+            if isinstance(event, events.MemoryMeasured):
+                self._doubts.weigh(self.config, event)
 
     def _arm_timer(self) -> None:
         """Wake up for the scheduler's next deadline; an earlier wake-up only looks again."""
