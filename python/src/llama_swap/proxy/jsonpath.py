@@ -3,6 +3,8 @@
 Only the containers on the path are opened, and each one only to the raw bytes of its values.
 """
 
+from typing import cast
+
 import msgspec
 
 JsonObject = dict[str, msgspec.Raw]
@@ -68,35 +70,26 @@ def _index(part: str, array: JsonArray) -> int | None:
 
 def remove(container: JsonObject | JsonArray, parts: list[str]) -> bool:
     """Remove what the path leads to; whether there was something."""
-    here, rest = parts[0], parts[1:]
-    if isinstance(container, dict):
-        key = _key(here)
-        if key not in container:
-            return False
-        if not rest:
-            del container[key]
-            return True
-        child, text = _removed_inside(container[key], rest)
-        if child:
-            container[key] = text
-        return child
-    position = len(container) - 1 if here == "-1" else _index(here, container)
-    if position is None or not 0 <= position < len(container):
+    here, places = _place(container, parts[0]), cast("dict[str | int, msgspec.Raw]", container)
+    if here is None:
         return False
-    if not rest:
-        del container[position]
+    if len(parts) == 1:
+        del places[here]
         return True
-    child, text = _removed_inside(container[position], rest)
-    if child:
-        container[position] = text
-    return child
+    child = _open(places[here])
+    if child is None or not remove(child, parts[1:]):
+        return False
+    places[here] = msgspec.Raw(write(child))
+    return True
 
 
-def _removed_inside(value: msgspec.Raw, parts: list[str]) -> tuple[bool, msgspec.Raw]:
-    child = _open(value)
-    if child is None or not remove(child, parts):
-        return False, value
-    return True, msgspec.Raw(write(child))
+def _place(container: JsonObject | JsonArray, part: str) -> str | int | None:
+    """The key or position of a value that is there; -1 is the last one of an array."""
+    if isinstance(container, dict):
+        key = _key(part)
+        return key if key in container else None
+    position = len(container) - 1 if part == "-1" else _index(part, container)
+    return position if position is not None and 0 <= position < len(container) else None
 
 
 def assign(container: JsonObject | JsonArray, parts: list[str], value: msgspec.Raw) -> None:
