@@ -8,7 +8,7 @@ from llama_swap.api import yielding
 from llama_swap.scheduler.snapshot import YieldView
 from llama_swap.scheduler.state import Phase
 
-from .conftest import instance, serving
+from .conftest import POOLS, instance, serving
 
 GAME = YieldView("gamemode", (), None, "a game runs")
 NIGHT = YieldView("cron", ("GPU-bbbb",), 160.5, "")
@@ -49,8 +49,7 @@ async def test_list(client, supervisor):
         ({"gpu": 0}, "api", {"devices": ("0",)}),
         ({"gpu": "1"}, "api", {"devices": ("1",)}),
         ({"gpu": ["GPU-aaaa", 1]}, "api", {"devices": ("GPU-aaaa", "1")}),
-        ({"gpu": "GPU-a"}, "api", {"devices": ("GPU-a",)}),
-        ({"gpu": []}, "api", {}),
+        ({"gpu": "GPU-a"}, "api", {"devices": ("GPU-aaaa",)}),
     ],
 )
 async def test_begin(client, supervisor, body, holder, wishes):
@@ -74,7 +73,28 @@ async def test_begin_answers_what_it_means(client, supervisor):
     supervisor.then = then
     answer = await (await client.post("/api/yield", json={"holder": "gamemode"})).json()
     assert [row["holder"] for row in answer.pop("yields")] == ["gamemode"]
-    assert answer == {"stopping": ["m"], "draining": ["busy"]}
+    assert answer == {"stopping": ["m"], "draining": ["busy"], "replaced": None}
+
+
+async def test_begin_tells_what_it_replaces(client, supervisor):
+    """Whoever asks again under the same name, perhaps unaware of that, learns what is over by it."""
+    supervisor.shows(yields=(GAME, NIGHT))
+    for holder, expected in (("cron", 60.5), ("me", None)):
+        answer = await (await client.post("/api/yield", json={"holder": holder})).json()
+        assert (answer["replaced"] and answer["replaced"]["seconds_left"]) == expected
+
+
+async def test_a_name_that_means_several_devices(client, supervisor):
+    """Which of them is not guessed."""
+    one, other = (replace(POOLS[0], pool=pool) for pool in ("GPU-abcd", "GPU-abce"))
+    supervisor.shows(pools=(one, replace(other, index=1), POOLS[2]))
+    answer = await client.post("/api/yield", json={"gpu": "GPU-abc"})
+    assert answer.status == 400
+    assert (
+        'GPU-abc" is the beginning of several of the devices: there are 0 ('
+        in (await answer.json())["error"]["message"]
+    )
+    assert supervisor.asked == []
 
 
 @pytest.mark.parametrize(
@@ -87,6 +107,8 @@ async def test_begin_answers_what_it_means(client, supervisor):
         ({"gpu": 2}, "there are 0 (GPU 0 (RTX 3090), GPU-aaaa), 1 ("),
         ({"gpu": [0, "GPU-zzzz"]}, "GPU-zzzz"),
         ({"gpu": "G"}, "none of the devices"),
+        ({"gpu": "GPU-"}, "none of the devices"),
+        ({"gpu": []}, "leave it out"),
         ({"gpu": "host"}, "none of the devices"),
         ({"holder": ""}, "holder"),
         ({"holder": "auto:GPU-aaaa"}, "auto:"),

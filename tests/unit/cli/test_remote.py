@@ -45,7 +45,7 @@ def test_ps(service, capsys):
     assert main(["ps"]) == 0
     assert capsys.readouterr().out == (
         "MODEL    STATE    FOR    IN SERVICE  UNLOADS IN  PORT  PID   REASON\n"
-        "org/big  ready    1m 5s  2           3m 20s      5800  4711  1 request waits for it\n"
+        "org/big  ready    1m 5s  2           3m 21s      5800  4711  1 request waits for it\n"
         "small    stopped                                             exit code 1\n"
     )
 
@@ -55,7 +55,7 @@ def test_ps_while_a_model_backs_off(service, capsys):
     row = {"id": "m", "state": "backoff", "last_error": "exit code 1", "next_try_in_seconds": 4.2}
     service.answer("GET /api/status", {"models": [row]})
     main(["ps"])
-    assert "next try in 4s: exit code 1" in capsys.readouterr().out
+    assert "next try in 5s: exit code 1" in capsys.readouterr().out
 
 
 def test_ps_without_models(service, capsys):

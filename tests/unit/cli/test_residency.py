@@ -66,6 +66,17 @@ def test_yield_tells_who_leaves(service, capsys):
     ]
 
 
+def test_yield_tells_what_it_replaces(service, capsys):
+    """The same command without words ends what was asked for with some."""
+    before = {"holder": "me", "devices": [{"label": "GPU 0"}], "seconds_left": 7199.2, "because": "a film"}
+    answer = {"yields": [HELD], "stopping": [], "draining": [], "replaced": before}
+    service.answer("POST /api/yield", answer)
+    main(["yield"])
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "  in place of what me asked for before: GPU 0, for 2h 0m more: a film"
+    )
+
+
 def test_yield_with_nobody_in_the_way(service, capsys):
     """It is said, lest one wait for something."""
     service.answer("POST /api/yield", {"yields": [HELD], "stopping": [], "draining": []})

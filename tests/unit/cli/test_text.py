@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_swap.cli.text import duration, printable, size, table
+from llama_swap.cli.text import duration, printable, remaining, size, table
 
 
 def test_columns_are_aligned_and_empty_ones_left_out():
@@ -45,3 +45,11 @@ def test_durations(seconds, expected):
 def test_size(count, text):
     """The unit is that of a GPU's memory."""
     assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, ""), (0.0, "0s"), (0.2, "1s"), (59.1, "1m 0s"), (7199.4, "2h 0m"), (7199.0, "1h 59m")]
+)
+def test_what_is_left_is_rounded_up(seconds, text):
+    """Of two hours there are two left when the answer comes."""
+    assert remaining(seconds) == text

@@ -49,6 +49,8 @@ def test_undeclared(model):
         ("18M", 'a text like "18GiB"', '"18MiB" or "18MB"'),
         ("17.5", 'a text like "18GiB"', '"17.5GiB" or "17.5GB"'),
         ("18", "18 bytes are too few to be meant", 'write "18GiB", or 0'),
+        ("1023", "1023 bytes are too few to be meant", 'write "1023GiB", or 0'),
+        ("18000", "18000 bytes are too few to be meant", 'write "18000MiB", or 0'),
         ("1KiB", "1024 bytes are too few", ""),
         ("-1", "must be at least 0", ""),
         ("-5GiB", 'a text like "18GiB"', ""),
@@ -89,8 +91,8 @@ def test_by_device(model, text, by_device):
         ("{}", "must name at least one device"),
         ("{gpu0: 10GiB}", "`gpu0` is no device"),
         ("{-1: 10GiB}", "`-1` is no device"),
-        ("{0: 10}", "10 bytes are too few"),
-        ("{0: [1]}", 'a text like "18GiB"'),
+        ("{0: 10GiB, 1: 10}", "device 1: 10 bytes are too few"),
+        ("{GPU-1f2e3d4c: [1]}", "device GPU-1f2e3d4c: must be bytes or a text like"),
     ],
 )
 def test_what_is_no_need_of_devices(refused, text, rule):

@@ -1,5 +1,6 @@
 """``/api/yield``: leave devices to other programs for a while, and take them back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ class YieldOrder(msgspec.Struct, forbid_unknown_fields=True):
     Attributes:
         holder: who asks; asking again replaces what the same one asked for before.
         seconds: for how long, ``for`` in JSON; None is until it is ended.
-        gpu: numbers or UUIDs; none is all devices.
+        gpu: numbers, or UUIDs as far as they mean one device; left out is all.
         because: what clients are told meanwhile.
     """
 
@@ -43,14 +44,15 @@ async def show(request: web.Request) -> web.Response:
 async def begin(request: web.Request) -> web.Response:
     """``POST /api/yield``: idle models leave now, busy ones within ``yield.drain``; answers what that means."""
     site, order = site_of(request), await read_order(request, YieldOrder)
-    before = site.supervisor.snapshot()
+    before, holder = site.supervisor.snapshot(), _holder(order.holder)
     site.supervisor.request_yield(
-        _holder(order.holder),
+        holder,
         devices=_devices(order.gpu, before),
         seconds=_seconds(order.seconds),
         because=_short("because", order.because),
     )
-    return web.json_response(_leaving(site, before))
+    replaced = next((held for held in yields_as_json(before) if held["holder"] == holder), None)
+    return web.json_response(_leaving(site, before) | {"replaced": replaced})
 
 
 async def end(request: web.Request) -> web.Response:
@@ -104,18 +106,26 @@ def _seconds(asked: float | str | None) -> float | None:
 
 def _devices(asked: int | str | list[int | str] | None, snapshot: Snapshot) -> tuple[str, ...]:
     """The devices by number or UUID; what cannot be known because nothing was measured yet passes."""
+    if asked == []:
+        raise RequestError(Reason.INVALID_REQUEST, "gpu: [] names no device; leave it out to yield all")
     names = () if asked is None else tuple(map(str, asked if isinstance(asked, list) else [asked]))
     known = [view for view in snapshot.pools if view.index is not None]
-    for name in names:
-        if known and not any(_means(name, view) for view in known):
-            rule = "there are " + ", ".join(f"{view.index} ({view.label}, {view.pool})" for view in known)
-            raise RequestError(Reason.INVALID_REQUEST, f'gpu: "{name[:_LONGEST_TEXT]}" is none of the devices: {rule}')
-    return names
+    return tuple(_device(name, known) for name in names) if known else names
+
+
+def _device(name: str, known: Sequence[PoolView]) -> str:
+    """The number as it is, or the whole UUID of the device that a name means."""
+    meant = [view for view in known if _means(name, view)]
+    if len(meant) == 1:
+        return name if name.isdecimal() else meant[0].pool
+    wrong = f'gpu: "{name[:_LONGEST_TEXT]}" is {"the beginning of several" if meant else "none"} of the devices'
+    rule = "there are " + ", ".join(f"{view.index} ({view.label}, {view.pool})" for view in known)
+    raise RequestError(Reason.INVALID_REQUEST, f"{wrong}: {rule}")
 
 
 def _means(name: str, view: PoolView) -> bool:
     """Whether a device is called so: by its number, its UUID, or the beginning of that."""
-    return name in {view.pool, str(view.index)} or ("-" in name and view.pool.startswith(name))
+    return name in {view.pool, str(view.index)} or ("-" in name[:-1] and view.pool.startswith(name))
 
 
 def routes() -> list[web.RouteDef]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from llama_swap.cli.text import duration, size, table
+from llama_swap.cli.text import duration, remaining, size, table
 
 # The service looks before it answers; older figures are shown only where it could not.
 _OLD_SECONDS: Final = 5
@@ -43,10 +43,15 @@ def _pool_row(pool: Mapping[str, Any]) -> tuple[str, ...]:
 def yield_lines(yields: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Who has which devices, for how long and why."""
     for held in yields:
-        devices = ", ".join(device["label"] for device in held["devices"]) or "all devices"
-        left = held["seconds_left"]
-        until = f"for {duration(left)} more" if left is not None else "until it ends"
-        yield f"yielded to {held['holder']}: {devices}, {until}" + (f": {held['because']}" if held["because"] else "")
+        yield f"yielded to {held['holder']}: {terms_of(held)}"
+
+
+def terms_of(held: Mapping[str, Any]) -> str:
+    """Which devices, for how long and why."""
+    devices = ", ".join(device["label"] for device in held["devices"]) or "all devices"
+    left = held["seconds_left"]
+    until = f"for {remaining(left)} more" if left is not None else "until it ends"
+    return f"{devices}, {until}" + (f": {held['because']}" if held["because"] else "")
 
 
 def account_lines(account: Mapping[str, Any]) -> Iterator[str]:

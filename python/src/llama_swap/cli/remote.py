@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llama_swap.cli.client import ClientError, Service, path_of
 from llama_swap.cli.memory import account_lines, claims, footer
-from llama_swap.cli.text import duration, printable, table
+from llama_swap.cli.text import duration, printable, remaining, table
 
 _CHUNK_BYTES: Final = 64 * 1024
 _OUTCOMES: Final = {
@@ -129,14 +129,14 @@ def _ps_row(model: Mapping[str, Any]) -> tuple[str, ...]:
     # Why it is as it is; for a model that does not run, why the last try failed.
     reason = model.get("because") or model.get("last_error") or ""
     if next_try := model.get("next_try_in_seconds"):
-        reason = f"next try in {duration(next_try)}: {reason}"
+        reason = f"next try in {remaining(next_try)}: {reason}"
     return (
         str(model["id"]),
         state,
         duration(model.get("since_seconds")),
         _count(model.get("in_service")),
         _count(model.get("waiting")),
-        duration(model.get("unload_in_seconds")),
+        remaining(model.get("unload_in_seconds")),
         "yes" if model.get("pinned") else "",
         claims(model),
         _count(model.get("port")),

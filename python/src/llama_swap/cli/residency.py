@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llama_swap.cli.client import Service, path_of
-from llama_swap.cli.memory import yield_lines
+from llama_swap.cli.memory import terms_of, yield_lines
 from llama_swap.cli.text import printable
 
 
@@ -50,6 +50,8 @@ def give_way(arguments: argparse.Namespace) -> int:
 
 def _begun(answer: Mapping[str, Any]) -> Iterator[str]:
     yield from yield_lines(answer["yields"])
+    if before := answer.get("replaced"):
+        yield f"  in place of what {before['holder']} asked for before: {terms_of(before)}"
     if answer["stopping"]:
         yield f"  stopped now: {', '.join(answer['stopping'])}"
     if answer["draining"]:

@@ -41,6 +41,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE}m"
 
 
+def remaining(seconds: float | None) -> str:
+    """A time that is left, rounded up to a second, so that of ``--for 2h`` two hours are left at first."""
+    return duration(None if seconds is None else math.ceil(seconds))
+
+
 def size(count: int | None) -> str:
     """Bytes in the unit that a GPU is spoken of: ``17.2 GiB``, ``512 MiB``; empty for None."""
     if count is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from llama_swap.config.leaves import broken
 from llama_swap.config.tree import Scalar
@@ -15,6 +16,9 @@ LEAST_BYTES = 1 << 20
 
 MOST_BYTES = 1 << 50
 """A larger amount is a mistake: no machine has a PiB of memory."""
+
+_MANY = 1024
+"""So many GiB nobody means; MiB are."""
 
 _AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*(?:([KMGT])(i?)B)", re.IGNORECASE)
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)", re.IGNORECASE)
@@ -54,7 +58,8 @@ def _sensible(amount: int) -> int:
     if amount < 0:
         raise broken("must be at least 0")
     if 0 < amount < LEAST_BYTES:
-        raise broken(f"{amount} bytes are too few to be meant", f'write "{amount}GiB", or 0')
+        unit = "GiB" if amount < _MANY else "MiB"
+        raise broken(f"{amount} bytes are too few to be meant", f'write "{amount}{unit}", or 0')
     if amount > MOST_BYTES:
         raise broken("must be at most 1024TiB")
     return amount
@@ -78,8 +83,16 @@ def _device_memory(raw: Any) -> DeviceMemory:
     for device in raw:
         if not _DEVICE.fullmatch(device):
             raise broken(f"`{device}` is no device", "write its number, as in {0: 10GiB}, or its UUID (GPU-...)")
-    by_device = {device: _amount(amount) for device, amount in raw.items()}
+    by_device = {device: _amount_of(device, amount) for device, amount in raw.items()}
     return DeviceMemory(sum(by_device.values()), by_device)
+
+
+def _amount_of(device: str, raw: Any) -> int:
+    try:
+        return _amount(raw)
+    except PydanticCustomError as error:
+        told = error.context or {}
+        raise broken(f"device {device}: {told['rule']}", told["fix"]) from None
 
 
 def render_bytes(amount: int) -> str:
