@@ -7,8 +7,8 @@ import sys
 import pynvml
 import pytest
 
-from llama_swap.gpu import MemoryKind, Nvml, ProcessUse
-from llama_swap.gpu.nvml import RETRY_SECONDS, SOON_SECONDS
+from llama_swap.gpu import MemoryKind, ProcessUse
+from llama_swap.gpu.nvml import RETRY_SECONDS, SOON_SECONDS, Nvml
 
 from .conftest import CARD, unknown
 
@@ -226,7 +226,7 @@ def test_closing_lets_the_driver_go(driver, monkeypatch):
 def test_the_library_is_found_by_its_name(driver, nvml_library, reads):
     """As in the service: another process that finds ``libnvidia-ml.so.1`` where the system looks for libraries."""
     program = (
-        "from llama_swap.gpu import Nvml\n"
+        "from llama_swap.gpu.nvml import Nvml\n"
         f"nvml = Nvml()\nfor _ in range({reads}):\n    print(nvml.read().devices[0].free_bytes)\nnvml.close()"
     )
     environment = {**os.environ, "LD_LIBRARY_PATH": str(nvml_library)}

@@ -21,7 +21,7 @@ from llama_swap.api.site import Observation, ProfileSwitch, Site, Version, count
 from llama_swap.app.senses import keep, senses_of
 from llama_swap.config import Config, PortBook
 from llama_swap.footprint.learned import LearnedStore
-from llama_swap.gpu import AllDevices, Amdgpu, DeviceWatch, Nvml
+from llama_swap.gpu import AllDevices, Amdgpu, DeviceWatch, Nvidia
 from llama_swap.logs import LogHub
 from llama_swap.metrics import Hardware, HostReader, Metrics, PerformanceRing, Sampler, Sources
 from llama_swap.notify import Notifier
@@ -49,7 +49,7 @@ class Parts:
 async def assemble(config: Config, *, hub: LogHub, notifier: Notifier, ports: PortBook) -> AsyncIterator[Parts]:
     """Build everything; at the end the processes, the stores and the device reader are closed, in this order."""
     reporter = Reporter(hub, notifier, Metrics(counted_models(config)), configured=len(config.models))
-    devices = DeviceWatch(AllDevices(Nvml(), Amdgpu()))
+    devices = DeviceWatch(AllDevices(Nvidia(), Amdgpu()))
     store = await Store.open(config.store_path, limits(config))
     figures = await asyncio.to_thread(LearnedStore.open, config.fit_learned_path)
     try:

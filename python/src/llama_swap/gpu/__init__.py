@@ -6,7 +6,7 @@ from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUs
 from llama_swap.gpu.holdings import Holder, Holding, MemoryReading
 from llama_swap.gpu.host import HostMemory, ProcessMemory
 from llama_swap.gpu.memory import MemoryWatch, kernel
-from llama_swap.gpu.nvml import Nvml
+from llama_swap.gpu.nvidia import Nvidia
 from llama_swap.gpu.watch import DeviceWatch
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "MemoryKind",
     "MemoryReading",
     "MemoryWatch",
-    "Nvml",
+    "Nvidia",
     "ProcessMemory",
     "ProcessUse",
     "kernel",

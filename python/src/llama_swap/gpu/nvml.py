@@ -13,6 +13,7 @@ from typing import Any
 import pynvml
 
 from llama_swap.gpu.devices import Device, DeviceSnapshot, MemoryKind, ProcessUse
+from llama_swap.gpu.nvidia import NO_LIBRARY
 
 RETRY_SECONDS = 60.0
 """After a failure to open NVML: a machine without NVIDIA driver is not asked all the time."""
@@ -34,7 +35,7 @@ _DEVICE_ERRORS = frozenset(
     {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED, pynvml.NVML_ERROR_GPU_NOT_FOUND}
 )
 _HINTS = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver library (libnvidia-ml.so.1) on this machine",
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_LIBRARY,
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
         "the NVIDIA driver was replaced while its old library is in use: restart this service, or the machine"
