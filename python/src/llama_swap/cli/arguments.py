@@ -138,22 +138,15 @@ def _define_logs(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=remote.logs)
 
 
-def _define_story(parser: argparse.ArgumentParser) -> None:
-    _define_remote(parser)
-    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
-    parser.set_defaults(run=remote.story)
+def _of_model(run: Callable[[argparse.Namespace], int]) -> _Define:
+    """Of a command that takes a model and nothing else."""
 
+    def define(parser: argparse.ArgumentParser) -> None:
+        _define_remote(parser)
+        parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
+        parser.set_defaults(run=run)
 
-def _define_pin(parser: argparse.ArgumentParser) -> None:
-    _define_remote(parser)
-    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
-    parser.set_defaults(run=residency.pin)
-
-
-def _define_unpin(parser: argparse.ArgumentParser) -> None:
-    _define_remote(parser)
-    parser.add_argument("model", metavar="MODEL", help="its ID or an alias")
-    parser.set_defaults(run=residency.unpin)
+    return define
 
 
 def _define_yield(parser: argparse.ArgumentParser) -> None:
@@ -209,11 +202,11 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Define]]] = MappingProxyType(
         "ps": ("list the models of a running service", _define_ps),
         "load": ("load a model and wait until it is ready", _define_load),
         "unload": ("unload a model, or all", _define_unload),
-        "pin": ("keep a model loaded once it is", _define_pin),
-        "unpin": ("let a model be evicted and unloaded again", _define_unpin),
+        "pin": ("keep a model loaded once it is", _of_model(residency.pin)),
+        "unpin": ("let a model be evicted and unloaded again", _of_model(residency.unpin)),
         "yield": ("leave the GPU to other programs for a while", _define_yield),
         "logs": ("show the log of the service or of a model", _define_logs),
         "explain": ("say what a request for a model would stop and wait for", _define_explain),
-        "story": ("show what happened to a model and why", _define_story),
+        "story": ("show what happened to a model and why", _of_model(remote.story)),
     }
 )

@@ -1,4 +1,4 @@
-"""Commands that need no running service: serve, check, schema, version."""
+"""Commands that need no running service: serve, check, schema, and what ``--version`` prints."""
 
 import argparse
 import gc
