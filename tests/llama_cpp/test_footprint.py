@@ -3,16 +3,19 @@
 The models have the layers of real ones, narrow ones and few of them, and no weights worth the name.
 """
 
+import os
 import re
+import shutil
 import subprocess
 import threading
 
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType
 
-from llama_swap.footprint.estimate import estimate
+from llama_swap.footprint.estimate import estimate, keeps_per_sequence
 from llama_swap.footprint.facts import ModelFacts
 from llama_swap.footprint.files import read_invocation
+from llama_swap.footprint.fit_params import Asking, arguments_for, find_tool, parse_answer
 
 MIB = 1 << 20
 WIDTH, HEADS, FEED_FORWARD, VOCABULARY, LAYERS = 256, 4, 512, 2048, 6
@@ -185,8 +188,7 @@ def report(upstream, free_port):
     return start
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(
+OPTIONS = pytest.mark.parametrize(
     "options",
     [
         ("-c", "4096"),
@@ -196,6 +198,10 @@ def report(upstream, free_port):
     ],
     ids=" ".join,
 )
+
+
+@pytest.mark.parametrize("name", MODELS)
+@OPTIONS
 def test_the_sums_are_those_of_llama_cpp(files, report, name, options):
     """Weights and caches to the byte that it prints; scratch no less, and not much more."""
     arguments = ["-m", str(files[name]), *options]
@@ -205,3 +211,24 @@ def test_the_sums_are_those_of_llama_cpp(files, report, name, options):
     assert parts["weights"] == pytest.approx(said["model"], abs=0.1)
     assert parts.get("KV cache", 0) == pytest.approx(said.get("KV", 0) + said.get("RS", 0), abs=0.02)
     assert said["compute"] * 0.9 <= parts["scratch"] <= said["compute"] + 8
+
+
+@pytest.mark.parametrize("name", MODELS)
+@OPTIONS
+def test_llama_cpp_says_the_same_when_it_is_asked(files, name, options):
+    """The real llama-fit-params takes what we ask it with, and on a machine without devices all is the host's."""
+    server = os.environ.get("LLAMA_SERVER") or "llama-server"
+    without_devices = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
+    argv = (server, "-m", str(files[name]), *options, "--jinja", "--host", "127.0.0.1", "-ngl", "0")
+    invocation = read_invocation(ModelFacts(name, argv, {**os.environ, **without_devices}))
+    tool = find_tool(invocation) if shutil.which(server) else None
+    if tool is None:
+        pytest.skip("there is no llama-fit-params beside a llama-server on the PATH or in $LLAMA_SERVER")
+    several = keeps_per_sequence(invocation)
+    asked = (str(tool), *arguments_for(invocation, several=several))
+    (host,) = parse_answer(Asking(asked, invocation.command.env).run())
+    parts = {what.partition(" (")[0].partition(" for ")[0]: size for what, size in estimate(invocation).parts}
+    assert host.model_bytes == pytest.approx(parts["weights"], abs=MIB)
+    # It knows no cache that sequences share, so windows in one are told too large, never too small.
+    caches = parts.get("KV cache", 0)
+    assert caches - MIB <= host.context_bytes <= caches * (1.5 if several else 1) + MIB
