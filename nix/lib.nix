@@ -255,7 +255,17 @@ let
     isAddress =
       address: builtins.match "[0-9]+([.][0-9]+){3}|\\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*]?" address != null;
 
-    # What a systemd socket listens on: it knows addresses and ports, no names. A lone port is every address.
+    # Can `socketAddresses` say it to systemd, which knows addresses and no names?
+    isSocketAddress =
+      address:
+      builtins.elem address [
+        ""
+        "*"
+        "localhost"
+      ]
+      || self.isAddress address;
+
+    # What a systemd socket listens on. A lone port is every address.
     socketAddresses =
       address: port:
       if address == "localhost" then

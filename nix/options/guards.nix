@@ -139,15 +139,7 @@ let
       message = "${option "port"} ${toString cfg.port} is among the ports given to models (from ${toString startPort}). Choose another, or move `settings.startPort`.";
     }
     {
-      assertion =
-        cfg.socketActivation
-        ->
-          lib.elem cfg.listenAddress [
-            ""
-            "*"
-            "localhost"
-          ]
-          || renderers.isAddress cfg.listenAddress;
+      assertion = cfg.socketActivation -> renderers.isSocketAddress cfg.listenAddress;
       message = "${option "listenAddress"} ${cfg.listenAddress} is a name, and a systemd socket listens on addresses only. Give an IP address, or turn off ${option "socketActivation"}.";
     }
     {

@@ -289,6 +289,22 @@ in
       false
     ];
   };
+  testSocketAddress = {
+    expr = map renderers.isSocketAddress [
+      ""
+      "*"
+      "localhost"
+      "::1"
+      "pc"
+    ];
+    expected = [
+      true
+      true
+      true
+      true
+      false
+    ];
+  };
   testSocketAddresses = {
     expr = map (address: renderers.socketAddresses address 1) [
       "localhost"
