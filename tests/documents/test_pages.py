@@ -1,5 +1,6 @@
-"""All pages: what they link to is there, and tables of files have every file."""
+"""All pages: what they link to is there, and tables of files and layers are whole."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -49,3 +50,18 @@ def test_the_scheduler_page_has_every_file_of_the_scheduler():
     package = SOURCE / "scheduler"
     files = {str(path.relative_to(package)) for path in package.rglob("*.py")}
     assert named == {name for name in files if not name.endswith("__init__.py")}
+
+
+def ranks():
+    """The layers as the test of the architecture has them."""
+    tree = ast.parse((ROOT / "tests" / "unit" / "test_architecture.py").read_text())
+    assignments = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
+    return ast.literal_eval(assignments["RANKS"])
+
+
+def test_the_architecture_page_has_every_layer():
+    """Each part of the package with its rank; what only calls the command is left out."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d) \| (`[^|]+) \|", page, re.MULTILINE)
+    shown = {part: int(rank) for rank, parts in rows for part in re.findall(r"`(\w+)`", parts)}
+    assert shown == {part: rank for part, rank in ranks().items() if part != "__main__"}

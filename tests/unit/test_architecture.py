@@ -1,7 +1,6 @@
 """The layers of the package, the limits of its files, and what nobody may do: checked on the source itself."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
@@ -116,14 +115,6 @@ def tree(path):
 def test_every_part_has_a_rank(path):
     """A new part has to say where it belongs, so that there is no place for a bag of helpers."""
     assert _part(path) in {*RANKS, "__init__"}
-
-
-def test_the_page_has_every_rank():
-    """The table of layers in docs/architecture.md is this one; what only calls the command is left out there."""
-    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| (\d) \| (`[^|]+) \|", page, re.MULTILINE)
-    shown = {part: int(rank) for rank, parts in rows for part in re.findall(r"`(\w+)`", parts)}
-    assert shown == {part: rank for part, rank in RANKS.items() if part != "__main__"}
 
 
 def test_imports_go_down(path, tree):
