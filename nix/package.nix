@@ -20,6 +20,7 @@ python3Packages.buildPythonApplication {
       ../LICENSE
       ../python/pyproject.toml
       ../python/src
+      ../tests/data
       ../tests/unit
       ../tests/scheduler
       (lib.fileset.maybeMissing ../tests/conftest.py)
