@@ -96,6 +96,18 @@ def test_a_server_that_makes_itself_smaller_is_not_refused(serve, service, card,
     assert not service.journal("out-of-memory")
 
 
+def test_a_server_that_makes_itself_smaller_leaves_what_shall_stay_free(serve, service, card, adapting):
+    """Else it would take all but a GiB, since nobody else tells it."""
+    machine = card(24)
+    serve(machine, {"a": {"cmd": f"{adapting} --name a"}}, headroom="6GiB")
+    assert _taken(service) == 18.0
+    _unload(service)
+    machine.foreign(gpu0=2)
+    assert "16.0 GiB can be had" in _measured(service)
+    assert _taken(service) == 16.0
+    assert not service.journal("out-of-memory")
+
+
 def test_memory_of_the_machine_may_be_declared_alone(serve, service):
     """Where there is no device it is all that a model needs."""
     serve(None, {"small": service.model(ram="1GiB"), "huge": service.model(ram="900TiB")})
@@ -105,14 +117,15 @@ def test_memory_of_the_machine_may_be_declared_alone(serve, service):
 
 @pytest.fixture
 def adapting(tmp_path):
-    """A llama-server without -c and -ngl: it takes what is free but a GiB, and 22.8 GiB at most."""
+    """A llama-server without -c and -ngl: it takes what is free but its target, a GiB, and 22.8 GiB at most."""
     program, model = tmp_path / "llama-server", tmp_path / "m.gguf"
     program.write_text(
         f"""#!{sys.executable} -S
 import os, sys
 sys.path.insert(0, {str(FAKE.parent)!r})
 import fake_card
-size = min(int(22.8 * (1 << 30)), fake_card.Card(os.environ["FAKE_CARD"]).free(0) - (1 << 30))
+target = int(os.environ.get("LLAMA_ARG_FIT_TARGET", 1024)) << 20
+size = min(int(22.8 * (1 << 30)), fake_card.Card(os.environ["FAKE_CARD"]).free(0) - target)
 os.execv(sys.executable, [sys.executable, "-S", {str(FAKE)!r}, *sys.argv[1:], "--vram", str(size)])
 """
     )

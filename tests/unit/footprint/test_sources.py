@@ -163,6 +163,14 @@ def test_a_server_that_adapts_gets_what_it_wants(invocation):
     assert adaptable(invocation("-fitt", "0"), WANTED, None, None, 0).device_bytes == 10 * GIB
 
 
+@pytest.mark.parametrize(("kept_mib", "margin_mib"), [(512, 512), (1024, 0), (6144, 0)])
+def test_what_stays_free_anyway_is_not_planned_for_twice(invocation, kept_mib, margin_mib):
+    """The GiB that llama-server leaves is a part of what nobody gets."""
+    need = adaptable(invocation(), WANTED, None, 24 * GIB, 2 * GIB, kept_bytes=kept_mib << 20)
+    assert need.device_bytes == 10 * GIB + (margin_mib << 20)
+    assert ("left free by --fit" in dict(need.parts)) is bool(margin_mib)
+
+
 def test_a_server_that_got_what_it_wanted_is_known(invocation):
     """Then what was learned is better than any figure from before."""
     seen = Need(NeedSource.LEARNED, 9 * GIB + GIB // 2, by_device={"A": 9 * GIB + GIB // 2})

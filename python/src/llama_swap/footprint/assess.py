@@ -100,7 +100,7 @@ class Assessor:
         floor = await asyncio.to_thread(_least, found.invocation)
         if wanted.source is NeedSource.DECLARED:
             return down_to(floor, seen or wanted)
-        return adaptable(found.invocation, wanted, seen, most_bytes, floor)
+        return adaptable(found.invocation, wanted, seen, most_bytes, floor, kept_bytes=facts.kept_bytes)
 
     async def _foreseen(self, facts: ModelFacts, found: _Findings, learned: Learned, most_bytes: int | None) -> Need:
         """What can be known before it ran."""

@@ -20,6 +20,7 @@ class ModelFacts:
         ram_bytes: what the configuration says it takes of the machine's memory.
         devices: the only devices that its command can use, as the command names them; ``("*",)`` is all of them,
             () none; None leaves the choice to the scheduler.
+        kept_bytes: what is kept free of each device besides what it needs.
     """
 
     model: str
@@ -29,6 +30,7 @@ class ModelFacts:
     vram_by_device: Mapping[str, int] = field(default_factory=dict)
     ram_bytes: int | None = None
     devices: tuple[str, ...] | None = None
+    kept_bytes: int = 0
 
     @property
     def is_declared(self) -> bool:

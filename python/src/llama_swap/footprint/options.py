@@ -11,6 +11,7 @@ DEFAULT_UBATCH = 512
 DEFAULT_BATCH = 2048
 DEFAULT_PARALLEL = 4
 DEFAULT_FIT_TARGET_MIB = 1024
+FIT_TARGET_NAMES = ("-fitt", "--fit-target", "LLAMA_ARG_FIT_TARGET")
 DEFAULT_FIT_CTX = 4096
 EVERY_LAYER = 1 << 20
 
@@ -129,7 +130,7 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "rpc": ("--rpc", "LLAMA_ARG_RPC"),
     "unmapped": ("-lm", "--load-mode", "LLAMA_ARG_LOAD_MODE"),
     "fit": ("-fit", "--fit", "LLAMA_ARG_FIT"),
-    "fit_target_mib": ("-fitt", "--fit-target", "LLAMA_ARG_FIT_TARGET"),
+    "fit_target_mib": FIT_TARGET_NAMES,
     "fit_ctx": ("-fitc", "--fit-ctx", "LLAMA_ARG_FIT_CTX"),
 }
 _SWITCHES: Mapping[str, tuple[str, object]] = {

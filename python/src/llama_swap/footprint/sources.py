@@ -116,32 +116,39 @@ def on_named_devices(facts: ModelFacts, need: Need) -> Need:
     return replace(need, by_device={facts.devices[0]: need.device_bytes}) if len(facts.devices) == 1 else need
 
 
-def adaptable(
-    invocation: Invocation, wanted: Need, seen: Need | None, most_bytes: int | None, least_bytes: int
+def adaptable(  # noqa: PLR0913 - all that its plan depends on
+    invocation: Invocation,
+    wanted: Need,
+    seen: Need | None,
+    most_bytes: int | None,
+    least_bytes: int,
+    *,
+    kept_bytes: int = 0,
 ) -> Need:
     """For a llama-server that makes itself smaller where memory is short.
 
-    It shall get what it wants, not what it had to make do with once; and it wants some more to stay free. All that is
-    a wish: it runs with ``least_bytes`` on devices, too.
+    It shall get what it wants, not what it had to make do with once; and it wants some more to stay free, of which
+    ``kept_bytes`` are in any case. All that is a wish: it runs with ``least_bytes`` on devices, too.
     """
     if wanted.source is NeedSource.UNKNOWN:
         return wanted if seen is None else down_to(least_bytes, seen)
     if not wanted.device_bytes:
         return seen or wanted
-    margin = invocation.options.fit_target_mib * MIB
-    if most_bytes is not None and wanted.device_bytes + margin > MOST_SHARE * most_bytes:
-        if seen is not None and seen.device_bytes + margin >= WHOLE_SHARE * most_bytes:
+    target = invocation.options.fit_target_mib * MIB
+    if most_bytes is not None and wanted.device_bytes + target > MOST_SHARE * most_bytes:
+        if seen is not None and seen.device_bytes + target >= WHOLE_SHARE * most_bytes:
             return down_to(least_bytes, seen)
         text = "it wants more than there is and makes itself smaller to fit"
         return Need(NeedSource.UNKNOWN, parts=((text, 0),), least_bytes=least_bytes)
     if seen is not None and seen.device_bytes >= SAME_SHARE * wanted.device_bytes:
         wanted = seen
+    margin = max(0, target - kept_bytes)
     more = replace(
         wanted,
         device_bytes=wanted.device_bytes + margin,
         by_device=_each_raised(wanted.by_device, margin),
         per_device_bytes=wanted.per_device_bytes + margin,
-        parts=(*wanted.parts, ("left free by --fit", margin)),
+        parts=(*wanted.parts, *([("left free by --fit", margin)] if margin else [])),
     )
     return down_to(least_bytes, more)
 

@@ -166,8 +166,8 @@ class SchedulerSpec:
     yielding: YieldSpec = field(default_factory=YieldSpec)
     release_timeout_seconds: float = 5.0
 
-    def kept_free(self, pool: str) -> tuple[int, str]:
-        """How many bytes of a pool stay free, and the key of the configuration that says so."""
+    def kept_free(self, pool: str | None = None) -> tuple[int, str]:
+        """How many bytes of a pool (None: of any device) stay free, and the key of the configuration that says so."""
         below = self.yielding.free_below_bytes
         if self.fit is None:
             return 0, ""

@@ -31,21 +31,25 @@ class Errands:
         tell: takes the events.
         instances: the living ones by ID.
         environment: what every process inherits.
+        kept_bytes: what is to stay free of each device now.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it looks at, given once by the supervisor
         self,
         senses: Senses | None,
         observer: Observer,
         tell: Callable[[events.Event], None],
         instances: dict[int, Instance],
         environment: Mapping[str, str],
+        *,
+        kept_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._senses = senses
         self._observer = observer
         self._tell = tell
         self.instances = instances
         self._environment = environment
+        self._kept_bytes = kept_bytes
         self._learning = None if senses is None else Learning(senses.figures)
         self._needs: dict[str, Need] = {}
         self._latest = events.MemoryMeasured(float("-inf"), ())
@@ -172,7 +176,7 @@ class Errands:
     async def _assess(self, errand: commands.AssessNeed, model: Model | None) -> None:
         need = UNKNOWN_NEED
         if self._senses is not None and model is not None:
-            facts = model_facts(model, self._environment)
+            facts = model_facts(model, self._environment, self._kept_bytes())
             try:
                 need = await self._senses.needs.assess(facts, most_bytes=room_of(self._latest, facts.devices))
             except Exception as error:  # noqa: BLE001 - as above: an unknown need is an answer, too
@@ -197,7 +201,7 @@ class Errands:
         if self._senses is None:
             return None
         try:
-            return await self._senses.needs.examine(model_facts(model, self._environment))
+            return await self._senses.needs.examine(model_facts(model, self._environment, self._kept_bytes()))
         except Exception as error:  # noqa: BLE001 - as above
             self._observer.noticed(model.id, f"its files could not be looked at: {error!r}")
             return None

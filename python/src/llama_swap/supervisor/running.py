@@ -14,7 +14,7 @@ from llama_swap.scheduler import commands, events
 from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance
 from llama_swap.supervisor.ports import Observer, RunningProcess, StartsProcesses
-from llama_swap.supervisor.translate import launch_spec, upstream_timeouts
+from llama_swap.supervisor.translate import environment_of, launch_spec, upstream_timeouts
 
 _LOOK_SECONDS = 0.5
 """A reading takes some ten milliseconds."""
@@ -138,7 +138,9 @@ class Running:
                 instance.memory_words_at = time.monotonic()
             self._observer.output(instance.model.id, stream, line)
 
-        spec = launch_spec(instance.model, self._environment, instance.devices)
+        kept_bytes, _ = self._config().scheduler.kept_free()
+        env = environment_of(instance.model, self._environment, kept_bytes)
+        spec = launch_spec(instance.model, env, instance.devices)
         process = await self._launcher.launch(spec, on_output=on_output)
         instance.process = process
         if instance.stop_asked:

@@ -59,7 +59,14 @@ class Supervisor:
         self._request_ids = itertools.count(1)
         self._waiting: dict[int, tuple[float, asyncio.Future[Lease]]] = {}
         self._instances: dict[int, Instance] = {}
-        self._errands = Errands(senses, observer, self._tell, self._instances, environment)
+        self._errands = Errands(
+            senses,
+            observer,
+            self._tell,
+            self._instances,
+            environment,
+            kept_bytes=lambda: self.config.scheduler.kept_free()[0],
+        )
         self._running = Running(
             lambda: self.config,
             self._tell,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
 from llama_swap.footprint.facts import ModelFacts
+from llama_swap.footprint.fit_target import fit_target
 from llama_swap.process import LaunchSpec
 from llama_swap.proxy.upstream import UpstreamTimeouts
 from llama_swap.scheduler import commands
@@ -28,19 +29,19 @@ def upstream_timeouts(model: Model) -> UpstreamTimeouts:
     )
 
 
-def launch_spec(model: Model, environment: Mapping[str, str], devices: Sequence[str] = ()) -> LaunchSpec:
+def launch_spec(model: Model, env: Mapping[str, str], devices: Sequence[str] = ()) -> LaunchSpec:
     """How to start a model in an environment.
 
     Args:
         model: as configured.
-        environment: what every process inherits.
+        env: see :func:`environment_of`.
         devices: the pools of the only devices that it may see; () leaves that to it.
     """
     visible = cuda_devices(devices)
     return LaunchSpec(
         model=model.id,
         argv=model.argv,
-        env={**environment, **dict(model.env), **({"CUDA_VISIBLE_DEVICES": visible} if visible else {})},
+        env={**env, **({"CUDA_VISIBLE_DEVICES": visible} if visible else {})},
         stop_argv=model.stop_argv,
         base_url=model.proxy,
         check_endpoint=model.check_endpoint,
@@ -48,14 +49,27 @@ def launch_spec(model: Model, environment: Mapping[str, str], devices: Sequence[
     )
 
 
-def model_facts(model: Model, environment: Mapping[str, str]) -> ModelFacts:
-    """What is known of a model before anybody looks at its files."""
+def environment_of(model: Model, environment: Mapping[str, str], kept_bytes: int) -> dict[str, str]:
+    """What a model's process gets besides its devices.
+
+    Args:
+        model: as configured.
+        environment: what every process inherits.
+        kept_bytes: what is to stay free of each device.
+    """
+    found = {**environment, **dict(model.env)}
+    return found | fit_target(model.argv, found, kept_bytes)
+
+
+def model_facts(model: Model, environment: Mapping[str, str], kept_bytes: int) -> ModelFacts:
+    """What is known of a model before anybody looks at its files; the last two as in :func:`environment_of`."""
     return ModelFacts(
         model=model.id,
         argv=model.argv,
-        env={**environment, **dict(model.env)},
+        env=environment_of(model, environment, kept_bytes),
         vram_bytes=model.vram_bytes,
         vram_by_device=model.vram_by_device,
         ram_bytes=model.ram_bytes,
         devices=model.devices,
+        kept_bytes=kept_bytes,
     )
