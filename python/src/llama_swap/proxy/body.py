@@ -24,7 +24,9 @@ COMPRESSED_LIMIT_BYTES = 64 * 1024 * 1024
 BODY_SECONDS = 60.0
 """How long a client may keep us waiting for the next piece of its body: it may hold a lease meanwhile."""
 
-_SMALL_BYTES = 64 * 1024
+# What is taken from its reader in one go where all of it is there. A longer one may be there in pieces, and joining
+# them would hold it twice.
+_SMALL_BYTES = 1024 * 1024
 
 # zlib's name for each coding; both kinds of `deflate` occur in the wild, `wbits` 15 + 32 tells zlib from gzip.
 _CODINGS = {"gzip": 15 + 32, "x-gzip": 15 + 32, "deflate": 15 + 32}
@@ -114,7 +116,7 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
 
 
 def _is_here_already(request: web.BaseRequest) -> bool:
-    """Whether a body came in one read with its head, as small ones do; its length was checked then."""
+    """Whether a body came in one read with its head, as most do; its length was checked then."""
     if not 0 < (request.content_length or 0) <= _SMALL_BYTES:
         return False
     return request.content.is_eof() and request.content.exception() is None

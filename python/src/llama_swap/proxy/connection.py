@@ -95,14 +95,16 @@ class UpstreamConnection(asyncio.Protocol):
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
-    async def write_large(self, body: bytes) -> None:
-        """Send a body that must not be copied whole into the transport's buffer; stop when the connection is over."""
+    async def write_large(self, head: bytes, body: bytes) -> None:
+        """Send a body that must not be copied whole into the transport's buffer; the head goes with its first piece."""
         view = memoryview(body)
-        for start in range(0, len(view), _SLICE_BYTES):
-            if not self.is_usable:
-                return
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines([head, view[:_SLICE_BYTES]])
+        for start in range(_SLICE_BYTES, len(view), _SLICE_BYTES):
+            if self._drained is not None:
+                await self.wait_writable()
             self.write(view[start : start + _SLICE_BYTES])
-            await self.wait_writable()
+        await self.wait_writable()
 
     def pause_reading(self) -> None:
         """Leave further bytes in the kernel, so that the upstream slows down."""

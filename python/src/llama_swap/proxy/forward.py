@@ -238,8 +238,7 @@ async def _send(
         if len(body) <= _SMALL_BODY_BYTES:
             connection.write(head + body)
         else:
-            connection.write(head)
-            await connection.write_large(body)
+            await connection.write_large(head, body)
         exchange.request_bytes = len(body)
     else:
         connection.write(head)
