@@ -10,8 +10,9 @@ import pytest
 from aiohttp import ClientTimeout, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from llama_swap.api import guard
+from llama_swap.api.directory import Directory
 from llama_swap.api.errors import error_response
-from llama_swap.api.guard import guard
 from llama_swap.api.site import SITE
 from llama_swap.config import PortBook, load_config
 from llama_swap.errors import RequestError
@@ -145,11 +146,17 @@ async def mount(ended):
 @asynccontextmanager
 async def serving(supervisor, routes):
     """A client of these routes behind the guard."""
-    application = web.Application(middlewares=[guard], client_max_size=0)
+    application = web.Application(client_max_size=0)
     site = SimpleNamespace(
-        supervisor=supervisor, config=supervisor.config, known_names=frozenset(), hub=MagicMock(spec=LogHub)
+        supervisor=supervisor,
+        config=supervisor.config,
+        directory=Directory(supervisor.config),
+        known_names=frozenset(),
+        hub=MagicMock(spec=LogHub),
     )
     application[SITE] = site
     application.add_routes(routes)
-    async with TestClient(TestServer(application)) as client:
-        yield client
+    async with TestServer(application) as server:
+        guard(server.runner, site)
+        async with TestClient(server) as client:
+            yield client

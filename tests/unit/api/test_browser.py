@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_swap.api.browser import check_browser, machine_names
+from llama_swap.api.browser import check_browser, is_browser, machine_names
 from llama_swap.errors import Reason, RequestError
 
 NAMES = frozenset({"tower", "tower.local"})
@@ -10,8 +10,10 @@ NAMES = frozenset({"tower", "tower.local"})
 
 def check(headers, *, changes_state=True, allowed=("chat.example", "*.lan")):
     """The reason for a refusal, or None."""
+    if not is_browser(headers):
+        return None
     try:
-        check_browser(headers, known_names=NAMES, allowed_hosts=allowed, changes_state=changes_state)
+        check_browser(headers, names=NAMES | set(allowed), changes_state=changes_state)
     except RequestError as error:
         return error.reason
     return None
@@ -93,7 +95,7 @@ def test_typed_address_may_do_what_an_image_could_not_hide():
     headers = {"Host": "192.168.1.5", **BROWSER}
     assert check(headers) is None
     with pytest.raises(RequestError):
-        check_browser(headers, known_names=NAMES, allowed_hosts=(), changes_state=True, needs_proof=True)
+        check_browser(headers, names=NAMES, changes_state=True, needs_proof=True)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from llama_swap.api.directory import Directory
 from llama_swap.api.dispatch import row_metadata
-from llama_swap.api.names import Destination
 from llama_swap.config import PortBook, load_config
 
 CONFIG = """
@@ -28,5 +28,4 @@ def test_row_metadata(tmp_path, selector, name, metadata):
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
     config = load_config([path], env={}, ports=PortBook())
-    served_by = config.find(name) or config.find_peer_model(name)
-    assert row_metadata(selector, Destination(served_by, name, renamed=False), config) == metadata
+    assert row_metadata(selector, Directory(config).destinations[name]) == metadata

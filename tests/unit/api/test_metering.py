@@ -37,10 +37,10 @@ def _request(method="POST"):
 
 
 def _visit(*, leased=True):
-    visit = Visit()
+    visit = Visit(None)
     visit.requested, visit.model = "alias", "m"
     if leased:
-        visit.lease = SimpleNamespace(queue_seconds=0.5, load_seconds=2, granted_at=100.0)
+        visit.take(SimpleNamespace(queue_seconds=0.5, load_seconds=2, granted_at=100.0))
     return visit
 
 
@@ -63,9 +63,9 @@ async def test_an_answered_request(store, metering):
     visit, frames = _visit(), []
     metering.table.subscribe(frames.append)
     with metering.watch(_request(), visit, path=PATH, body=b"{}", metadata={"selector": "s"}) as meter:
-        metering.serve(meter)
+        metering.table.serve(meter.entry)
         _answer(visit, meter)
-        metering.answered(meter)
+        visit.exchange.on_head()
         assert len(metering.table) == 1
     assert len(metering.table) == 0
     assert [frame["operation"] for frame in frames] == ["upsert", "upsert", "upsert", "remove"]

@@ -44,14 +44,14 @@ async def test_next_instance_serves_when_the_process_was_dying(attempts):
     """The client of a dying process never learns of it."""
     answer = web.Response()
     attempts.extend([never_sent(ends=True), answer])
-    assert await relay_module._serve_in_spite_of_a_death(None, None, None, None) is answer
+    assert await relay_module._serve_in_spite_of_a_death(None, None, None, None, None) is answer
 
 
 async def test_refusal_of_a_living_process_is_an_error(attempts):
     """A process that lives and does not listen is not waited for."""
     attempts.extend([never_sent(ends=False), web.Response()])
     with pytest.raises(RequestError, match="refused"):
-        await relay_module._serve_in_spite_of_a_death(None, None, None, None)
+        await relay_module._serve_in_spite_of_a_death(None, None, None, None, None)
     assert len(attempts) == 1
 
 
@@ -59,7 +59,7 @@ async def test_second_death_is_an_error(attempts):
     """Twice is enough."""
     attempts.extend([never_sent(ends=True), never_sent(ends=True), web.Response()])
     with pytest.raises(RequestError, match="refused"):
-        await relay_module._serve_in_spite_of_a_death(None, None, None, None)
+        await relay_module._serve_in_spite_of_a_death(None, None, None, None, None)
     assert len(attempts) == 1
 
 
@@ -67,7 +67,7 @@ async def test_request_that_was_sent_is_never_sent_again(attempts):
     """It may be what killed the process."""
     attempts.extend([RequestError(Reason.UPSTREAM_FAILED, "died"), web.Response()])
     with pytest.raises(RequestError, match="died"):
-        await relay_module._serve_in_spite_of_a_death(None, None, None, None)
+        await relay_module._serve_in_spite_of_a_death(None, None, None, None, None)
     assert len(attempts) == 1
 
 

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_swap.api.auth import Credential
-from llama_swap.api.terms import caller_terms, capped, keep_alive_seconds, take_residency
+from llama_swap.api.terms import capped, keep_alive_seconds, take_residency
 from llama_swap.api.visit import Visit
-from llama_swap.config.values import Caller
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.body import BodyRules, apply_rules, read_model
 from llama_swap.scheduler.events import NO_TERMS, Terms
 
 
-def config(*, honoured=True, longest=0.0, callers=None):
+def config(*, honoured=True, longest=0.0):
     """The part of a configuration that is asked."""
-    return SimpleNamespace(keep_alive_honoured=honoured, keep_alive_max_seconds=longest, api_callers=callers or {})
+    return SimpleNamespace(keep_alive_honoured=honoured, keep_alive_max_seconds=longest)
 
 
 def model(ttl=0.0):
@@ -29,7 +27,7 @@ def model(ttl=0.0):
 
 def take(body, *, rules=None, settings=None, ttl=0.0):
     """(terms, body for the upstream) of a request with this body."""
-    raw, visit = json.dumps(body).encode(), Visit()
+    raw, visit = json.dumps(body).encode(), Visit(None)
     rules = take_residency(read_model(raw), rules or BodyRules(), model(ttl), visit, settings or config())
     return visit.terms, json.loads(apply_rules(raw, rules))
 
@@ -126,7 +124,7 @@ def test_the_one_that_does_not_count_must_be_right_too():
 
 def test_a_body_without_them_is_left_alone():
     """The usual request costs nothing more, and its rules are the same object."""
-    rules, visit = BodyRules(), Visit()
+    rules, visit = BodyRules(), Visit(None)
     assert take_residency(read_model(b'{"model":"m"}'), rules, model(), visit, config()) is rules
     assert visit.terms is NO_TERMS
 
@@ -146,7 +144,7 @@ def test_what_the_configuration_sets_goes_through():
 
 def test_caller_stays():
     """The wish is added to what is known of the caller."""
-    visit = Visit(terms=Terms(caller="agents", priority=2))
+    visit = Visit(None, terms=Terms(caller="agents", priority=2))
     take_residency(read_model(b'{"model":"m","ttl":60}'), BodyRules(), model(), visit, config())
     assert visit.terms == Terms(caller="agents", priority=2, keep_alive_seconds=60)
 
@@ -167,11 +165,3 @@ def test_caller_stays():
 def test_cap(seconds, longest, ttl, expected):
     """Nobody gets more than keepAlive.max, or than the model has anyway (a ttl of 0 is for ever)."""
     assert capped(seconds, model(ttl), config(longest=longest)) == expected
-
-
-def test_a_key_may_have_a_name_and_a_priority():
-    """Other keys, and no key, are nobody in particular."""
-    settings = config(callers={"sk-a": Caller("agents", -1)})
-    assert caller_terms(settings, Credential("sk-a", ambient=False)) == Terms(caller="agents", priority=-1)
-    assert caller_terms(settings, Credential("sk-b", ambient=False)) is NO_TERMS
-    assert caller_terms(settings, None) is NO_TERMS

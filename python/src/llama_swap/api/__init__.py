@@ -1,5 +1,7 @@
 """Inbound HTTP: thin aiohttp handlers, one module a family, one table of errors."""
 
+from typing import Any, cast
+
 from aiohttp import web
 
 from llama_swap.api import (
@@ -21,18 +23,35 @@ from llama_swap.api import (
     upstream,
     yielding,
 )
-from llama_swap.api.guard import guard
+from llama_swap.api.guard import Guard, sign
 from llama_swap.api.site import SITE, Site
+from llama_swap.proxy import front
 
-__all__ = ["build_application"]
+__all__ = ["build_application", "open_runner"]
+
+
+async def open_runner(site: Site) -> web.AppRunner:
+    """All routes of the service behind the guard, ready to listen."""
+    runner = front.make_runner(build_application(site))
+    await runner.setup()
+    guard(runner, site)
+    return runner
+
+
+def guard(runner: web.AppRunner, site: Site) -> None:
+    """Let every request to a runner that was set up pass the guard before any route."""
+    server = runner.server
+    assert server is not None  # noqa: S101 - it was set up
+    # The server of an application makes `web.Request`, of which its type does not know.
+    server.request_handler = cast("Any", Guard(site, server.request_handler).serve)
 
 
 def build_application(site: Site) -> web.Application:
-    """All routes of the service behind the guard."""
+    """All routes of the service."""
     # Bodies are read by the data plane under its own limit.
-    application = web.Application(middlewares=[guard], client_max_size=0)
+    application = web.Application(client_max_size=0)
     application[SITE] = site
-    application.on_response_prepare.append(_sign)
+    application.on_response_prepare.append(sign)
     application.add_routes(openai.routes())
     application.add_routes(models.routes())
     application.add_routes(control.routes())
@@ -52,8 +71,3 @@ def build_application(site: Site) -> web.Application:
     application.add_routes(ui.routes())
     application.add_routes(upstream.routes())
     return application
-
-
-async def _sign(_request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Name ourselves in our own answers, not the libraries and versions we are made of."""
-    response.headers["Server"] = "llama-swap"

@@ -3,7 +3,8 @@
 import base64
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from llama_swap.errors import Reason, RequestError
 
@@ -11,8 +12,7 @@ from llama_swap.errors import Reason, RequestError
 CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key"})
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True, gc=False):
     """A key that a request carries.
 
     Attributes:
@@ -26,14 +26,13 @@ class Credential:
 def read_credential(headers: Mapping[str, str]) -> Credential | None:
     """The key of a request: the password of Basic, else Bearer, else ``x-api-key``."""
     scheme, _, value = headers.get("Authorization", "").strip().partition(" ")
-    match scheme.lower():
-        case "basic":
-            return _basic_password(value.strip())
-        case "bearer":
-            return Credential(value.strip(), ambient=False)
-        case _:
-            key = headers.get("x-api-key")
-            return Credential(key.strip(), ambient=False) if key else None
+    scheme = scheme.lower()
+    if scheme == "bearer":
+        return Credential(value.strip(), ambient=False)
+    if scheme == "basic":
+        return _basic_password(value.strip())
+    key = headers.get("x-api-key")
+    return Credential(key.strip(), ambient=False) if key else None
 
 
 def _basic_password(value: str) -> Credential | None:
@@ -45,19 +44,19 @@ def _basic_password(value: str) -> Credential | None:
     return Credential(password, ambient=True)
 
 
-def require_key(headers: Mapping[str, str], api_keys: Sequence[str]) -> Credential | None:
-    """The valid credential of a request, None when no keys are configured; raises RequestError UNAUTHORIZED."""
-    if not api_keys:
-        return None
+def require_key(headers: Mapping[str, str], api_keys: Sequence[bytes]) -> Credential:
+    """The valid credential of a request; raises RequestError UNAUTHORIZED."""
     credential = read_credential(headers)
     if credential is None or not _is_one_of(credential.key, api_keys):
         raise RequestError(Reason.UNAUTHORIZED, "unauthorized: invalid or missing API key")
     return credential
 
 
-def _is_one_of(key: str, api_keys: Sequence[str]) -> bool:
+def _is_one_of(key: str, api_keys: Sequence[bytes]) -> bool:
     """Compare with every key in constant time, so that time tells nothing about any of them."""
     # Header bytes that are no UTF-8 arrive as surrogates.
     given = key.encode("utf-8", "surrogateescape")
-    matches = [hmac.compare_digest(given, candidate.encode()) for candidate in api_keys]
-    return any(matches)
+    matches = False
+    for candidate in api_keys:
+        matches |= hmac.compare_digest(given, candidate)
+    return matches

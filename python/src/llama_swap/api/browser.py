@@ -7,7 +7,7 @@ name that is not localhost, which is just what DNS rebinding uses. Programs send
 
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llama_swap.errors import Reason, RequestError
@@ -23,26 +23,26 @@ def machine_names() -> frozenset[str]:
     return frozenset({name, short, f"{short}.local", f"{short}.lan", f"{short}.home.arpa"})
 
 
+def is_browser(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sent these headers."""
+    return not headers.keys().isdisjoint(_MARKS) or headers.get("User-Agent", "").startswith("Mozilla/")
+
+
 def check_browser(
     headers: Mapping[str, str],
     *,
-    known_names: frozenset[str],
-    allowed_hosts: Sequence[str],
+    names: frozenset[str],
     changes_state: bool,
     needs_proof: bool = False,
 ) -> None:
-    """Raise RequestError when a browser sent this request under a strange host name, or for another site.
+    """Raise RequestError when a browser's request came under a strange host name, or for another site.
 
     Args:
-        headers: of the request.
-        known_names: names of this machine (:func:`machine_names`).
-        allowed_hosts: ``allowedHosts`` of the configuration.
+        headers: of a request for which :func:`is_browser` holds.
+        names: of this machine (:func:`machine_names`) and in ``allowedHosts`` of the configuration, lower case.
         changes_state: the request may start, stop or change something.
         needs_proof: and it is refused unless the browser says that the page behind it is one of ours.
     """
-    if not _is_browser(headers):
-        return
-    names = known_names | {host.lower() for host in allowed_hosts}
     host = _host_name(headers.get("Host", ""))
     if not (_is_address(host) or _is_known(host, names)):
         rule = "browsers may use an IP address, localhost, this machine's name or a name in allowedHosts"
@@ -51,13 +51,6 @@ def check_browser(
         page = headers.get("Origin") or headers.get("Referer") or "unknown"
         fix = "add its host to allowedHosts if it is yours"
         raise RequestError(Reason.CROSS_SITE, f"a page of another site ({page!r}) may not do this: {fix}")
-
-
-def _is_browser(headers: Mapping[str, str]) -> bool:
-    for mark in _MARKS:
-        if mark in headers:
-            return True
-    return headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 def _is_cross_site(headers: Mapping[str, str], host: str, names: frozenset[str], *, needs_proof: bool) -> bool:

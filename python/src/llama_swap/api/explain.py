@@ -17,7 +17,8 @@ from llama_swap.scheduler.snapshot import Snapshot
 
 async def explain(request: web.Request) -> web.Response:
     """What would be stopped for a model, why, and what its request would wait for."""
-    site, visit = site_of(request), Visit()
+    site = site_of(request)
+    visit = Visit(site)
     # Turns of its own, so that asking takes nobody's turn away.
     destination = find_destination(replace(site, turns=Turns()), request.match_info["model"], visit)
     if isinstance(destination.served_by, Model):

@@ -1,4 +1,4 @@
-"""What every request passes: preflight, browser checks, API key, error answers and the request log."""
+"""What every request passes: API key, browser checks, preflight, error answers and the request log."""
 
 import asyncio
 import posixpath
@@ -9,20 +9,20 @@ import structlog
 from aiohttp import web
 
 from llama_swap.api.auth import require_key
-from llama_swap.api.browser import check_browser
+from llama_swap.api.browser import check_browser, is_browser
 from llama_swap.api.cancellation import CANCELLED, accept_cancellation
 from llama_swap.api.errors import error_response
-from llama_swap.api.openai import QUERY_ROUTES
+from llama_swap.api.openai import INFER_ROUTES, QUERY_ROUTES, infer
 from llama_swap.api.relay import raw_target
-from llama_swap.api.site import SITE, Site, site_of
-from llama_swap.api.terms import caller_terms
-from llama_swap.api.visit import VISIT, Visit, visit_of
+from llama_swap.api.site import Site
+from llama_swap.api.visit import VISIT, Visit
 from llama_swap.errors import Reason, RequestError
 from llama_swap.logs import RequestRecord
 from llama_swap.proxy.exchange import Outcome
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+SERVER = "llama-swap"
 OPEN_PATHS = frozenset({"/health", "/wol-health", "/", "/favicon.ico", "/upstream"})
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _STATEFUL_GETS = frozenset({"/unload", *QUERY_ROUTES})
@@ -30,55 +30,66 @@ _TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwx
 _CLIENT_CLOSED_REQUEST = 499
 
 
-@web.middleware
-async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Admit a request, answer what goes wrong, and write its line into the log."""
-    visit = Visit()
-    request[VISIT] = visit
-    try:
-        response = await _answer(request, handler)
-    except asyncio.CancelledError:
-        if not visit.is_cancelled_by_us or visit.exchange.has_begun:
-            _log(request, visit, _CLIENT_CLOSED_REQUEST, 0)
-            raise
-        accept_cancellation()
-        response = error_response(CANCELLED)
-    length = visit.exchange.response_bytes or _body_length(response)
-    _log(request, visit, visit.exchange.status or response.status, length)
-    return response
+class Guard:
+    """Serves every request: admits it, answers what goes wrong, and writes its line into the log.
 
+    Args:
+        site: where requests come to.
+        routed: serves those that are not the every-day case, by their routes.
+    """
 
-async def _answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    try:
+    __slots__ = ("_routed", "_site")
+
+    def __init__(self, site: Site, routed: _Handler) -> None:
+        self._site = site
+        self._routed = routed
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        visit = Visit(self._site)
+        try:
+            _admit(request, visit)
+            # A request to a model needs no router: it would only find out again what stands in a set.
+            if request.raw_path in INFER_ROUTES and request.method == "POST" and "Expect" not in request.headers:
+                response = await infer(request, visit)
+            else:
+                response = await self._route(request, visit)
+        except asyncio.CancelledError:
+            if not visit.is_cancelled_by_us or visit.exchange.has_begun:
+                _log(request, visit, _CLIENT_CLOSED_REQUEST, 0)
+                raise
+            accept_cancellation()
+            response = _signed(error_response(CANCELLED))
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a bug in one handler must not cost the others
+            response = _signed(_answer_to(error, request, visit))
+        length = visit.exchange.response_bytes or _body_length(response)
+        _log(request, visit, visit.exchange.status or response.status, length)
+        return response
+
+    async def _route(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         if request.method == "OPTIONS":
-            return _preflight(request)
-        _admit(request, request.app[SITE])
-        return await handler(request)
-    except RequestError as error:
-        visit_of(request).refusal = error.without_traceback()
-        return error_response(error, accept=request.headers.get("Accept", ""))
-    except web.HTTPException as answer:
-        return _plain_http(request, answer)
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug in one handler must not cost the others
-        structlog.get_logger("api").exception("request failed", path=request.path)
-        failure = RequestError(Reason.INTERNAL, "internal error: the service's log has the details")
-        return error_response(failure)
+            return _signed(_preflight(request))
+        request[VISIT] = visit
+        return await self._routed(request)
 
 
-def _admit(request: web.Request, site: Site) -> None:
+def _admit(request: web.Request, visit: Visit) -> None:
     """Raise RequestError unless this request may be handled."""
-    credential = None
-    if request.path not in OPEN_PATHS:
-        credential = require_key(request.headers, site.config.api_keys)
-        visit_of(request).terms = caller_terms(site.config, credential)
-    proven = credential is not None and not credential.ambient
-    check_browser(
-        request.headers,
-        known_names=site.known_names,
-        allowed_hosts=site.config.allowed_hosts,
-        changes_state=_changes_state(request) and not proven,
-        needs_proof=request.path == "/unload",  # llama-swap's GET that any <img> could make
-    )
+    if request.method == "OPTIONS":
+        return
+    headers, path, directory = request.headers, request.path, visit.site.directory
+    proven = False
+    if directory.keys and path not in OPEN_PATHS:
+        credential = require_key(headers, directory.keys)
+        visit.terms = directory.terms_of(credential.key)
+        proven = not credential.ambient
+    if is_browser(headers):
+        check_browser(
+            headers,
+            names=visit.site.known_names | directory.allowed_hosts,
+            changes_state=_changes_state(request) and not proven,
+            needs_proof=path == "/unload",  # llama-swap's GET that any <img> could make
+        )
 
 
 def _changes_state(request: web.Request) -> bool:
@@ -87,6 +98,28 @@ def _changes_state(request: web.Request) -> bool:
     return (
         request.method not in _READING_METHODS or path in _STATEFUL_GETS or path.startswith(("/upstream/", "/comfyui/"))
     )
+
+
+def _answer_to(error: Exception, request: web.Request, visit: Visit) -> web.StreamResponse:
+    """What a client gets to know of what went wrong."""
+    if isinstance(error, RequestError):
+        visit.refusal = error.without_traceback()
+        return error_response(error, accept=request.headers.get("Accept", ""))
+    if isinstance(error, web.HTTPException):
+        return _plain_http(request, error)
+    structlog.get_logger("api").error("request failed", path=request.path, exc_info=error)
+    return error_response(RequestError(Reason.INTERNAL, "internal error: the service's log has the details"))
+
+
+def _signed(response: web.StreamResponse) -> web.StreamResponse:
+    """Name ourselves in our own answers, not the libraries and versions we are made of."""
+    response.headers["Server"] = SERVER
+    return response
+
+
+async def sign(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The same for what routes answer, as soon as they do."""
+    _signed(response)
 
 
 def _preflight(request: web.Request) -> web.Response:
@@ -139,18 +172,13 @@ def _body_length(response: web.StreamResponse) -> int:
 
 def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
     """Write the request's line and count it."""
-    exchange, lease = visit.exchange, visit.lease
-    first, outcome = exchange.first_byte_at, _outcome(visit, status)
-    total_seconds = time.monotonic() - visit.started_at
-    queue_seconds, load_seconds = (lease.queue_seconds, lease.load_seconds) if lease else (None, None)
-    site = site_of(request)
+    site, exchange = visit.site, visit.exchange
+    outcome, first = _outcome(visit, status), exchange.first_byte_at
+    queue, load = visit.queue_seconds, visit.load_seconds
+    total = time.monotonic() - visit.started_at
     if visit.requested:
         site.observation.metrics.observe_request(
-            visit.model,
-            outcome.partition(":")[0],
-            seconds=total_seconds,
-            queue_seconds=queue_seconds,
-            load_seconds=load_seconds,
+            visit.model, outcome.partition(":")[0], seconds=total, queue_seconds=queue, load_seconds=load
         )
     record = RequestRecord(
         client=request.remote or "-",
@@ -160,12 +188,12 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
         status=status,
         sent_bytes=length,
         user_agent=request.headers.get("User-Agent", ""),
-        total_ms=total_seconds * 1000,
+        total_ms=total * 1000,
         model=visit.model or None,
         requested=visit.requested or None,
-        queue_ms=queue_seconds * 1000 if queue_seconds is not None else None,
-        load_ms=load_seconds * 1000 if load_seconds is not None else None,
-        first_byte_ms=(first - visit.started_at) * 1000 if first else None,
+        queue_ms=None if queue is None else queue * 1000,
+        load_ms=None if load is None else load * 1000,
+        first_byte_ms=None if first is None else (first - visit.started_at) * 1000,
         outcome=outcome,
     )
     site.hub.log_request(record)
@@ -173,10 +201,10 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
 
 def _outcome(visit: Visit, status: int) -> str:
     """How a request ended, in one word."""
-    if visit.exchange.outcome is Outcome.OK and visit.exchange.status >= 500:  # noqa: PLR2004 - the upstream's own failure
-        return "upstream_error"
-    if visit.exchange.outcome is not None:
-        return str(visit.exchange.outcome)
+    outcome = visit.exchange.outcome
+    if outcome is not None:
+        failed = outcome is Outcome.OK and visit.exchange.status >= 500  # noqa: PLR2004 - the upstream's own failure
+        return "upstream_error" if failed else str(outcome)
     if status == _CLIENT_CLOSED_REQUEST:
         return "client_gone"
     refused = visit.refusal is not None or status >= 400  # noqa: PLR2004 - the first error status

@@ -4,14 +4,18 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from random import getrandbits
 from types import TracebackType
+from typing import Self
 
+import msgspec
 from aiohttp import web
 
 from llama_swap.activity import (
     HEAD_BYTES,
+    NO_METADATA,
     NO_SPANS,
     BodySampler,
     Captures,
@@ -29,14 +33,14 @@ from llama_swap.api.errors import TABLE
 from llama_swap.api.visit import Visit
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.exchange import Exchange
+from llama_swap.proxy.exchange import Outcome as ExchangeOutcome
 
 CLIENT_GONE_STATUS = 499
 """nginx's number for a client that left; llama-swap stores such requests as 200."""
 _CAPTURED_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
+class _Ending(msgspec.Struct, frozen=True, gc=False):
     """How a request ended: the status that its client got, and what went wrong."""
 
     outcome: Outcome
@@ -44,25 +48,7 @@ class _Ending:
     message: str
 
 
-@dataclass(slots=True, eq=False)
-class Meter:
-    """One metered request.
-
-    Attributes:
-        path: without query, as in llama-swap's rows.
-        body: as it goes to the upstream; None where it is not held (forms, streamed bodies).
-        entry: its line in the in-flight table.
-        sampler: is to be given every piece of the answer's body.
-        ending: a bug of ours, until something better is known.
-    """
-
-    request: web.BaseRequest
-    visit: Visit
-    path: str
-    body: bytes | None
-    entry: InflightRequest
-    sampler: BodySampler
-    ending: _Ending = _Ending(Outcome.REFUSED, 500, "internal error")
+_BUG = _Ending(Outcome.REFUSED, 500, "internal error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +76,8 @@ class Metering:
         *,
         path: str,
         body: bytes | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> "Watch":
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> "Meter":
         """Keep a request in the in-flight table while this lasts, and make a row of it at the end.
 
         Args:
@@ -101,28 +87,9 @@ class Metering:
             body: as it goes to the upstream; None where it is not held.
             metadata: for the row, such as ``selector``.
         """
-        return Watch(self, self._enter(request, visit, path, body, metadata or {}))
-
-    def leave(self, meter: Meter) -> None:
-        """The request is over, and ``meter.ending`` says how."""
-        self.table.leave(meter.entry)
-        if meter.request.method == "POST":
-            self.recorder.record(_row(meter), _sample(meter), self._exchanged(meter))
-
-    def serve(self, meter: Meter) -> None:
-        """The request has its instance, whose answer fills ``visit.exchange``."""
-        self.table.serve(meter.entry)
-
-    def answered(self, meter: Meter) -> None:
-        """``visit.exchange`` has the answer's headers."""
-        self.table.answered(meter.entry)
-
-    def _enter(
-        self, request: web.BaseRequest, visit: Visit, path: str, body: bytes | None, metadata: Mapping[str, str]
-    ) -> Meter:
-        task = asyncio.current_task()
+        task, exchange = asyncio.current_task(), visit.exchange
         assert task is not None  # noqa: S101 - a handler runs in a task
-        entry = self.table.enter(
+        visit.entry = entry = self.table.enter(
             model=visit.model,
             method=request.method,
             req_path=path,
@@ -130,58 +97,65 @@ class Metering:
             req_headers=request.raw_headers,
             remote_ip=request.remote or "",
             metadata=metadata,
-            answer=visit.exchange,
+            answer=exchange,
         )
-        head_bytes = _CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES
-        return Meter(request, visit, path, body, entry, BodySampler(head_bytes))
-
-    def _exchanged(self, meter: Meter) -> Exchanged | None:
-        if not self.captures.enabled:
-            return None
-        head = meter.sampler.head()
-        return Exchanged(
-            req_path=meter.path,
-            req_headers=meter.request.raw_headers,
-            req_body=meter.body,
-            status=meter.ending.status,
-            resp_headers=meter.visit.exchange.headers,
-            resp_body=head,
-            resp_cut=len(head) < meter.sampler.total_bytes,
-        )
+        sampler = BodySampler(_CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES)
+        exchange.on_head = partial(self.table.answered, entry)
+        exchange.on_piece = sampler.add
+        return Meter(self, request, visit, path, body, entry, sampler)
 
 
-class Watch:
-    """Lasts as long as a request; a context manager that needs no generator, for each request has one."""
+class Meter(msgspec.Struct, frozen=True, eq=False):
+    """One metered request; a context manager that lasts as long.
 
-    __slots__ = ("_meter", "_metering")
+    Attributes:
+        path: without query, as in llama-swap's rows.
+        body: as it goes to the upstream; None where it is not held (forms, streamed bodies).
+        entry: its line in the in-flight table.
+        sampler: is given every piece of the answer's body.
+    """
 
-    def __init__(self, metering: Metering, meter: Meter) -> None:
-        self._metering = metering
-        self._meter = meter
+    metering: Metering
+    request: web.BaseRequest
+    visit: Visit
+    path: str
+    body: bytes | None
+    entry: InflightRequest
+    sampler: BodySampler
 
-    def __enter__(self) -> Meter:
-        return self._meter
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        meter = self._meter
-        if error is None:
-            meter.ending = _ending(meter.visit)
-        elif isinstance(error, RequestError):
-            meter.ending = _refused(meter.visit, error)
-        elif isinstance(error, asyncio.CancelledError):
-            meter.ending = _cut_off(meter)
-        self._metering.leave(meter)
+        self.metering.table.leave(self.entry)
+        # The line in the table refers to the exchange: both would stay until the collector comes.
+        self.visit.exchange.on_head = None
+        if self.request.method != "POST":
+            return
+        ending = _ending(self, error)
+        self.metering.recorder.record(_row(self, ending), _sample(self, ending), _exchanged(self, ending))
 
 
-def _ending(visit: Visit) -> _Ending:
+def _ending(meter: Meter, error: BaseException | None) -> _Ending:
+    if error is None:
+        return _returned(meter.visit)
+    if isinstance(error, RequestError):
+        return _refused(meter.visit, error)
+    return _cut_off(meter) if isinstance(error, asyncio.CancelledError) else _BUG
+
+
+def _returned(visit: Visit) -> _Ending:
     """Of a request whose handler returned."""
     exchange = visit.exchange
     if visit.refusal is not None:
         return _refused(visit, visit.refusal)
-    outcome = Outcome(exchange.outcome or Outcome.OK)
-    if outcome is Outcome.OK and exchange.detail:
+    if exchange.outcome is not None and exchange.outcome is not ExchangeOutcome.OK:
+        outcome = Outcome(exchange.outcome)
+    elif not exchange.detail:
+        return _Ending(Outcome.OK, exchange.status, "")
+    else:
         outcome = Outcome.UPSTREAM_FAILED  # what came was told to the client as an error
     status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else exchange.status
     return _Ending(outcome, status, _message(outcome) or _failure(exchange, outcome))
@@ -223,8 +197,8 @@ def _failure(exchange: Exchange, outcome: Outcome) -> str:
     return exchange.detail
 
 
-def _row(meter: Meter) -> Row:
-    visit, ending = meter.visit, meter.ending
+def _row(meter: Meter, ending: _Ending) -> Row:
+    visit = meter.visit
     return Row(
         timestamp=time.time(),
         model=visit.model,
@@ -242,19 +216,19 @@ def _row(meter: Meter) -> Row:
 
 
 def _spans(meter: Meter) -> Spans:
-    lease = meter.visit.lease
-    if lease is None:
+    visit = meter.visit
+    if visit.lease is None or visit.queue_seconds is None or visit.load_seconds is None:
         return NO_SPANS
     return spans(
-        queue_seconds=lease.queue_seconds,
-        load_seconds=lease.load_seconds,
-        granted_at=lease.granted_at,
+        queue_seconds=visit.queue_seconds,
+        load_seconds=visit.load_seconds,
+        granted_at=visit.lease.granted_at,
         first_byte_at=meter.sampler.first_at,
-        finished_at=meter.visit.exchange.finished_at,
+        finished_at=visit.exchange.finished_at,
     )
 
 
-def _sample(meter: Meter) -> ResponseSample | None:
+def _sample(meter: Meter, ending: _Ending) -> ResponseSample | None:
     exchange = meter.visit.exchange
     if not exchange.status:
         return None
@@ -262,5 +236,21 @@ def _sample(meter: Meter) -> ResponseSample | None:
         content_type=exchange.header(b"content-type").decode("latin-1"),
         content_encoding=exchange.header(b"content-encoding").decode("latin-1"),
         status=exchange.status,
-        complete=meter.ending.outcome is Outcome.OK,
+        complete=ending.outcome is Outcome.OK,
+    )
+
+
+def _exchanged(meter: Meter, ending: _Ending) -> Exchanged | None:
+    """For a capture, where any are kept."""
+    if not meter.metering.captures.enabled:
+        return None
+    head = meter.sampler.head()
+    return Exchanged(
+        req_path=meter.path,
+        req_headers=meter.request.raw_headers,
+        req_body=meter.body,
+        status=ending.status,
+        resp_headers=meter.visit.exchange.headers,
+        resp_body=head,
+        resp_cut=len(head) < meter.sampler.total_bytes,
     )

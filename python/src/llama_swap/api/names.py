@@ -1,30 +1,14 @@
 """From the name in a request to what serves it: profile pins, selectors, local models, peers - in this order."""
 
-from dataclasses import dataclass
-
+from llama_swap.api.directory import Destination, local_destination, peer_destination
 from llama_swap.api.selectors import TargetLoad, Warmth, choose_spillover, choose_warm
 from llama_swap.api.site import Site
 from llama_swap.api.visit import Visit
-from llama_swap.config import Config, Model, PeerModel, Selector, Strategy
+from llama_swap.config import Config, Selector, Strategy
 from llama_swap.errors import Reason, RequestError
 from llama_swap.scheduler.state import Phase
 
 _WARMTH = {Phase.READY: Warmth.READY, Phase.STARTING: Warmth.STARTING}
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """What serves a request.
-
-    Attributes:
-        served_by: a local model, or one of a peer.
-        name: under which it goes on: what the client sent, or what a pin or selector stands for, or a peer's own name.
-        renamed: ``name`` is not what the client sent, so the request must be rewritten.
-    """
-
-    served_by: Model | PeerModel
-    name: str
-    renamed: bool
 
 
 def find_destination(site: Site, requested: str | None, visit: Visit) -> Destination:
@@ -33,6 +17,15 @@ def find_destination(site: Site, requested: str | None, visit: Visit) -> Destina
         rule = 'name it in "model" (JSON or form field), or in ?model= for GET'
         raise RequestError(Reason.MODEL_MISSING, f"no model id could be identified: {rule}")
     visit.requested = requested
+    found = site.directory.destinations.get(requested) if site.profile_switch.active is None else None
+    if found is None:
+        return _chosen(site, requested, visit)
+    visit.model = found.counted_as
+    return found
+
+
+def _chosen(site: Site, requested: str, visit: Visit) -> Destination:
+    """What the active profile and the selectors make of a name."""
     name = pinned(site, requested)
     selector = site.config.selectors.get(name)
     if selector is not None:
@@ -44,15 +37,15 @@ def find_destination(site: Site, requested: str | None, visit: Visit) -> Destina
 def locate(site: Site, name: str, requested: str, visit: Visit) -> Destination:
     """The local model, else the peer's, that is called ``name``; raises RequestError when there is none."""
     config = site.config
-    model = config.find(name)
+    model, found = config.find(name), config.find_peer_model(name)
     if model is not None:
-        visit.model = model.id
-        return Destination(model, name, renamed=name != requested)
-    found = config.find_peer_model(name)
-    if found is None:
+        destination = local_destination(config, model, name, requested)
+    elif found is not None:
+        destination = peer_destination(found, requested)
+    else:
         raise RequestError(Reason.MODEL_UNKNOWN, _unknown(config, requested))
-    visit.model = found.qualified
-    return Destination(found, found.model, renamed=found.model != requested)
+    visit.model = destination.counted_as
+    return destination
 
 
 def pinned(site: Site, requested: str) -> str:

@@ -6,12 +6,12 @@ from functools import partial
 
 from aiohttp import web
 
+from llama_swap.api.directory import Destination
 from llama_swap.api.dispatch import dispatch
-from llama_swap.api.names import Destination, find_destination
+from llama_swap.api.names import find_destination
 from llama_swap.api.relay import raw_target
-from llama_swap.api.site import site_of
 from llama_swap.api.terms import KEEP_ALIVE, TTL, as_in_json, take_residency
-from llama_swap.api.visit import visit_of
+from llama_swap.api.visit import Visit, visit_of
 from llama_swap.config import Model
 from llama_swap.proxy.body import BodyRules, ModelField, apply_rules, read_body, read_model
 from llama_swap.proxy.exchange import BodySource
@@ -46,111 +46,91 @@ JSON_ROUTES = (
     "/v/reranking",
 )
 FORM_ROUTES = ("/v1/audio/transcriptions", "/v1/images/edits")
+INFER_ROUTES = frozenset({*JSON_ROUTES, *FORM_ROUTES})
 QUERY_ROUTES = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
 
 
 def upstream_target(target: str) -> str:
     """Path and query as the upstream knows them: ``/v/x`` is ``/x``, ``/audioapi/v1/x`` is ``/v1/x``."""
-    if target.startswith("/audioapi/"):
-        return target.removeprefix("/audioapi")
-    if target.startswith("/v/"):
-        return target.removeprefix("/v")
-    return target
+    if not target.startswith(("/audioapi/", "/v/")):
+        return target
+    return target[target.index("/", 1) :]
 
 
-def body_rules(destination: Destination) -> BodyRules:
-    """What the configuration changes in a body; setParamsByID goes by the name the client used, or was pinned to."""
-    served_by = destination.served_by
-    filters = served_by.filters if isinstance(served_by, Model) else served_by.peer.filters
-    return BodyRules(
-        use_model_name=upstream_name(destination),
-        strip_params=filters.strip_params,
-        set_params=filters.set_params,
-        requested_params=filters.set_params_by_id.get(destination.name, {}),
-    )
-
-
-def upstream_name(destination: Destination) -> str | None:
-    """The model name for the upstream where it differs from what the client sent."""
-    served_by = destination.served_by
-    if isinstance(served_by, Model) and served_by.use_model_name:
-        return served_by.use_model_name
-    return destination.name if destination.renamed else None
-
-
-async def infer(request: web.Request) -> web.StreamResponse:
+async def infer(request: web.Request, visit: Visit) -> web.StreamResponse:
     """A POST whose model stands in its JSON body, or in a form.
 
     JSON is recognised by how it begins, not by its content type: ``curl -d`` calls everything a form.
     """
-    kind = request.content_type
-    if kind == "multipart/form-data":
-        return await _infer_multipart(request)
-    site, visit = site_of(request), visit_of(request)
+    form = request.content_type if "form" in request.headers.get("Content-Type", "").lower() else ""
+    if form == "multipart/form-data":
+        return await _infer_multipart(request, visit)
+    site = visit.site
     body = await read_body(request, limit_bytes=site.config.max_body_bytes)
-    visit.exchange.request_bytes = len(body)
-    if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
-        return await _infer_urlencoded(request, body)
+    if form == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
+        return await _infer_urlencoded(request, visit, body)
     asked = read_model(body)
     visit.stream = asked.stream
-    name = asked.name if body else request.query.get("model")
-    destination = find_destination(site, name, visit)
-    rules = body_rules(destination)
+    destination = find_destination(site, asked.name if body else request.query.get("model"), visit)
+    rules = destination.rules
     if isinstance(destination.served_by, Model):
         rules = take_residency(asked, rules, destination.served_by, visit, site.config)
-    return await _send(request, destination, apply_rules(body, rules))
+    return await _send(request, visit, destination, apply_rules(body, rules))
 
 
-async def _infer_urlencoded(request: web.Request, body: bytes) -> web.StreamResponse:
+async def _infer_urlencoded(request: web.Request, visit: Visit, body: bytes) -> web.StreamResponse:
     name = read_urlencoded(body, "model") or request.query.get("model")
-    destination = find_destination(site_of(request), name, visit_of(request))
-    ours = _take_from_form(request, destination, partial(read_urlencoded, body))
+    destination = find_destination(visit.site, name, visit)
+    ours = _take_from_form(visit, destination, partial(read_urlencoded, body))
     body = remove_urlencoded(body, ours) if ours else body
-    if new_name := upstream_name(destination):
+    if new_name := destination.model_name:
         body = rename_urlencoded(body, new_name)
-    return await _send(request, destination, body)
+    return await _send(request, visit, destination, body)
 
 
-async def _infer_multipart(request: web.Request) -> web.StreamResponse:
+async def _infer_multipart(request: web.Request, visit: Visit) -> web.StreamResponse:
     """An upload: read up to its file, or to its ``model`` behind that; the file passes from socket to socket."""
-    site = site_of(request)
     names = ("model", KEEP_ALIVE, TTL)
-    form = await read_form(request, limit_bytes=site.config.max_body_bytes, names=names)
+    form = await read_form(request, limit_bytes=visit.site.config.max_body_bytes, names=names)
     with contextlib.closing(form):
-        destination = find_destination(site, form.model, visit_of(request))
-        for name in _take_from_form(request, destination, form.text):
+        destination = find_destination(visit.site, form.model, visit)
+        for name in _take_from_form(visit, destination, form.text):
             form.remove(name)
-        if new_name := upstream_name(destination):
+        if new_name := destination.model_name:
             form.rename(new_name)
-        return await _send(request, destination, form)
+        return await _send(request, visit, destination, form)
 
 
-def _take_from_form(
-    request: web.Request, destination: Destination, text: Callable[[str], str | None]
-) -> tuple[str, ...]:
+def _take_from_form(visit: Visit, destination: Destination, text: Callable[[str], str | None]) -> tuple[str, ...]:
     """Note how long the model shall stay; returns the fields that are not for its server."""
     if not isinstance(destination.served_by, Model):
         return ()
     asked = ModelField(None, stream=False, keep_alive=as_in_json(text(KEEP_ALIVE)), ttl=as_in_json(text(TTL)))
-    visit, config = visit_of(request), site_of(request).config
-    return take_residency(asked, BodyRules(), destination.served_by, visit, config).strip_params
+    return take_residency(asked, BodyRules(), destination.served_by, visit, visit.site.config).strip_params
 
 
 async def infer_by_query(request: web.Request) -> web.StreamResponse:
     """A GET whose model stands in ``?model=``."""
-    destination = find_destination(site_of(request), request.query.get("model"), visit_of(request))
-    return await _send(request, destination, None)
+    visit = visit_of(request)
+    destination = find_destination(visit.site, request.query.get("model"), visit)
+    return await _send(request, visit, destination, None)
 
 
-async def _send(request: web.Request, destination: Destination, body: bytes | BodySource | None) -> web.StreamResponse:
+async def _send(
+    request: web.Request, visit: Visit, destination: Destination, body: bytes | BodySource | None
+) -> web.StreamResponse:
     target = upstream_target(raw_target(request))
     if destination.renamed and "model" in request.query:
         path, _, query = target.partition("?")
         target = f"{path}?{rename_urlencoded(query.encode(), destination.name).decode()}"
-    return await dispatch(request, destination, target=target, body=body, path=request.path)
+    return await dispatch(request, visit, destination, target=target, body=body, path=request.path)
+
+
+async def _infer_routed(request: web.Request) -> web.StreamResponse:
+    return await infer(request, visit_of(request))
 
 
 def routes() -> list[web.RouteDef]:
     """Every model route."""
-    table: list[web.RouteDef] = [web.post(path, infer) for path in (*JSON_ROUTES, *FORM_ROUTES)]
+    table: list[web.RouteDef] = [web.post(path, _infer_routed) for path in INFER_ROUTES]
     return table + [web.get(path, infer_by_query) for path in QUERY_ROUTES]

@@ -4,8 +4,7 @@ from aiohttp import web
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
 from llama_swap.api.peer_servers import reached_at
-from llama_swap.api.site import site_of
-from llama_swap.api.visit import visit_of
+from llama_swap.api.visit import Visit
 from llama_swap.config import Peer, PeerModel
 from llama_swap.errors import RequestError
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
@@ -17,14 +16,13 @@ _CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 
 
 async def relay_to_peer(
-    request: web.Request, model: PeerModel, *, target: str, body: bytes | BodySource | None
+    request: web.Request, visit: Visit, model: PeerModel, *, target: str, body: bytes | BodySource | None
 ) -> web.StreamResponse:
     """Forward a request to the server that has the model; its key replaces whatever the caller sent.
 
     Where keys are configured here, the caller's is ours and stays here; elsewhere it may be meant for the peer.
     """
-    site, visit = site_of(request), visit_of(request)
-    peer = model.peer
+    site, peer = visit.site, model.peer
     server = site.peers.of(peer)
     server.require_alive()
     outgoing = Outgoing(
@@ -36,8 +34,7 @@ async def relay_to_peer(
         drop_headers=frozenset({"content-encoding"} if isinstance(body, bytes) else ()),
         hides_client=True,
     )
-    if visit.on_serve is not None:
-        visit.on_serve()
+    visit.serve()
     with server.serving(model.model, visit.exchange):
         try:
             return await forward(request, server.upstream, outgoing, visit.exchange)

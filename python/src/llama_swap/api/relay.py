@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from llama_swap.api.auth import CREDENTIAL_HEADERS
 from llama_swap.api.cancellation import CANCELLED, accept_cancellation
-from llama_swap.api.site import Site, site_of
-from llama_swap.api.visit import visit_of
+from llama_swap.api.site import Site
+from llama_swap.api.visit import Visit
 from llama_swap.api.waiting import Waiting, waiting_for
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
@@ -21,6 +21,9 @@ from llama_swap.supervisor import Instance, Lease
 
 # From the last sign of a process to the moment it is reaped it takes milliseconds.
 _DYING_SECONDS = 2.0
+_NOTHING = frozenset[str]()
+_CODING = frozenset({"content-encoding"})
+_OURS_AND_CODING = CREDENTIAL_HEADERS | _CODING
 
 
 def raw_target(request: web.Request) -> str:
@@ -33,30 +36,30 @@ def raw_target(request: web.Request) -> str:
 
 
 async def relay(
-    request: web.Request, model: Model, *, target: str, body: bytes | BodySource | None
+    request: web.Request, visit: Visit, model: Model, *, target: str, body: bytes | BodySource | None
 ) -> web.StreamResponse:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
-    site, visit = site_of(request), visit_of(request)
-    outgoing = _outgoing(request, site, model, target, body)
-    if wants_websocket(request) and model.ignore_websockets:
-        return await _join(request, model, outgoing)
-    waiting = waiting_for(request, site, model, visit)
+    outgoing = _outgoing(request, visit, model, target, body)
+    if model.ignore_websockets and wants_websocket(request):
+        return await _join(request, visit, model, outgoing)
+    waiting = waiting_for(request, visit.site, model, visit)
+    if waiting is None:
+        return await _serve_in_spite_of_a_death(request, visit, model, outgoing)
     try:
-        return await _serve_in_spite_of_a_death(request, model, outgoing, waiting)
+        return await _serve_in_spite_of_a_death(request, visit, model, outgoing, waiting)
     except RequestError as error:
-        answer = waiting.fail(error) if waiting is not None else None
+        answer = waiting.fail(error)
         if answer is None:
             raise
         return answer
     except asyncio.CancelledError:
-        answer = waiting.fail(CANCELLED) if waiting is not None and visit.is_cancelled_by_us else None
+        answer = waiting.fail(CANCELLED) if visit.is_cancelled_by_us else None
         if answer is None:
             raise
         accept_cancellation()
         return answer
     finally:
-        if waiting is not None:
-            waiting.end()
+        waiting.end()
 
 
 class _NeverSentError(RequestError):
@@ -68,17 +71,17 @@ class _NeverSentError(RequestError):
 
 
 async def _serve_in_spite_of_a_death(
-    request: web.Request, model: Model, outgoing: Outgoing, waiting: Waiting | None
+    request: web.Request, visit: Visit, model: Model, outgoing: Outgoing, waiting: Waiting | None = None
 ) -> web.StreamResponse:
     """Serve; where the process was already dying, wait for its end and let the scheduler start another one, once."""
     try:
-        return await _serve(request, model, outgoing, waiting)
+        return await _serve(request, visit, model, outgoing, waiting)
     except _NeverSentError as failure:
         died = failure.instance
         if not await _is_gone(died):
             raise
     try:
-        return await _serve(request, model, outgoing, waiting)
+        return await _serve(request, visit, model, outgoing, waiting)
     except RequestError as error:
         if error.reason is Reason.YIELDED and died.yielded_because:
             text = f"model {model.id!r}: {await died.why_cut()}"
@@ -94,8 +97,10 @@ async def _is_gone(instance: Instance) -> bool:
     return True
 
 
-async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting: Waiting | None) -> web.StreamResponse:
-    supervisor, visit = site_of(request).supervisor, visit_of(request)
+async def _serve(
+    request: web.Request, visit: Visit, model: Model, outgoing: Outgoing, waiting: Waiting | None
+) -> web.StreamResponse:
+    supervisor = visit.site.supervisor
     if waiting is None:
         leasing = supervisor.lease(model.id, terms=visit.terms)
     else:
@@ -105,7 +110,7 @@ async def _serve(request: web.Request, model: Model, outgoing: Outgoing, waiting
         if waiting is not None:
             outgoing = _into_stream(outgoing, waiting.granted())
         try:
-            return await _use(lease, request, outgoing)
+            return await _use(lease, request, visit, outgoing)
         except RequestError as error:
             body = outgoing.body
             kept = body is None or isinstance(body, bytes) or body.replayable
@@ -122,22 +127,20 @@ def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:
     return replace(outgoing, early=early, drop_headers=outgoing.drop_headers | {"accept-encoding"})
 
 
-async def _use(lease: Lease, request: web.Request, outgoing: Outgoing) -> web.StreamResponse:
-    visit = visit_of(request)
-    visit.lease = lease
-    visit.exchange.why_cut = lease.instance.why_cut
-    if visit.on_serve is not None:
-        visit.on_serve()
+async def _use(lease: Lease, request: web.Request, visit: Visit, outgoing: Outgoing) -> web.StreamResponse:
+    visit.take(lease)
+    exchange = visit.exchange
+    exchange.why_cut = lease.instance.why_cut
     send = tunnel if wants_websocket(request) else forward
     try:
-        return await send(request, lease.upstream, outgoing, visit.exchange)
+        return await send(request, lease.upstream, outgoing, exchange)
     finally:
-        lease.served = visit.exchange.status > 0 and visit.exchange.outcome is not Outcome.UPSTREAM_DIED
+        lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
 
 
-async def _join(request: web.Request, model: Model, outgoing: Outgoing) -> web.StreamResponse:
+async def _join(request: web.Request, visit: Visit, model: Model, outgoing: Outgoing) -> web.StreamResponse:
     """A WebSocket that neither starts nor holds its model (``compat.ignoreWebsockets``)."""
-    site, visit = site_of(request), visit_of(request)
+    site = visit.site
     if not is_loaded(site, model):
         rule = "with compat.ignoreWebsockets a WebSocket does not load it"
         raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; {rule}")
@@ -152,16 +155,17 @@ def is_loaded(site: Site, model: Model) -> bool:
     return instance is not None and instance.ready_at is not None and not instance.stop_asked
 
 
-def _outgoing(request: web.Request, site: Site, model: Model, target: str, body: bytes | BodySource | None) -> Outgoing:
-    dropped = CREDENTIAL_HEADERS if site.config.api_keys else frozenset[str]()
-    if isinstance(body, bytes):
-        dropped |= {"content-encoding"}  # it was unpacked to find the model
+def _outgoing(
+    request: web.Request, visit: Visit, model: Model, target: str, body: bytes | BodySource | None
+) -> Outgoing:
+    # A body that is held was unpacked to find the model.
+    held, passing = (_OURS_AND_CODING, CREDENTIAL_HEADERS) if visit.site.config.api_keys else (_CODING, _NOTHING)
     return Outgoing(
         method=request.method,
         target=target,
         headers=request.raw_headers,
         body=body,
         model=model.id,
-        drop_headers=dropped,
+        drop_headers=held if isinstance(body, bytes) else passing,
         readable=True,
     )

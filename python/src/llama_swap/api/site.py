@@ -7,6 +7,7 @@ from aiohttp import web
 
 from llama_swap.activity import Store
 from llama_swap.api.context import ContextLengths
+from llama_swap.api.directory import Desk, Directory
 from llama_swap.api.events import EventFeed
 from llama_swap.api.metering import Metering
 from llama_swap.api.peer_servers import PeerServers
@@ -61,6 +62,7 @@ class Site:
         metering: hears of every request to a model.
         observation: metrics, samples of the machine, events.
         contexts: what upstreams said about their context length.
+        desk: has the directory of the configuration in force.
         turns: whose turn it is among equally busy targets of a selector.
     """
 
@@ -75,11 +77,17 @@ class Site:
     contexts: ContextLengths = field(default_factory=ContextLengths)
     turns: Turns = field(default_factory=Turns)
     profile_switch: ProfileSwitch = field(default_factory=ProfileSwitch)
+    desk: Desk = field(default_factory=Desk)
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
         return self.supervisor.config
+
+    @property
+    def directory(self) -> Directory:
+        """What that says to requests."""
+        return self.desk.directory(self.supervisor.config)
 
     @property
     def active_profile(self) -> Profile | None:

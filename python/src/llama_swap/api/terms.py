@@ -9,24 +9,16 @@ from dataclasses import replace
 
 import msgspec
 
-from llama_swap.api.auth import Credential
 from llama_swap.api.visit import Visit
 from llama_swap.config import Config, Model
 from llama_swap.durations import FORMS, LONGEST_SECONDS, parse_duration
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.body import BodyRules, ModelField
-from llama_swap.scheduler.events import NO_TERMS, Terms
 
 KEEP_ALIVE = "keep_alive"
 TTL = "ttl"
 _LONGEST_VALUE_BYTES = 128
 _SHOWN_CHARACTERS = 40
-
-
-def caller_terms(config: Config, credential: Credential | None) -> Terms:
-    """The terms of whoever has this key: a name and a priority where ``apiKeys`` gives it some."""
-    caller = None if credential is None else config.api_callers.get(credential.key)
-    return NO_TERMS if caller is None else Terms(caller=caller.name, priority=caller.priority)
 
 
 def take_residency(asked: ModelField, rules: BodyRules, model: Model, visit: Visit, config: Config) -> BodyRules:

@@ -5,10 +5,11 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from llama_swap.api.directory import Destination
 from llama_swap.api.dispatch import dispatch
-from llama_swap.api.names import Destination, locate, pinned
+from llama_swap.api.names import locate, pinned
 from llama_swap.api.relay import is_loaded, raw_target, relay
-from llama_swap.api.site import Site, site_of
+from llama_swap.api.site import Site
 from llama_swap.api.visit import Visit, visit_of
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
@@ -48,9 +49,10 @@ def split_path(site: Site, raw_path: str, visit: Visit) -> UpstreamPath:
 
 async def to_upstream(request: web.Request) -> web.StreamResponse:
     """Forward any request to a model's server, starting it where the path is not one of ``upstream.ignorePaths``."""
-    site = site_of(request)
+    visit = visit_of(request)
+    site = visit.site
     path, question, query = raw_target(request).partition("?")
-    found = split_path(site, path, visit_of(request))
+    found = split_path(site, path, visit)
     if found.rest is None:
         status = web.HTTPMovedPermanently if request.method in ("GET", "HEAD") else web.HTTPPermanentRedirect
         raise status(f"{path}/{question}{query}")
@@ -58,7 +60,7 @@ async def to_upstream(request: web.Request) -> web.StreamResponse:
     target = f"{found.rest}{question}{query}"
     if isinstance(found.destination.served_by, Model):
         _require_loaded_for_assets(site, found.destination.served_by, found.rest)
-    return await dispatch(request, found.destination, target=target, body=body, path=found.rest)
+    return await dispatch(request, visit, found.destination, target=target, body=body, path=found.rest)
 
 
 def _require_loaded_for_assets(site: Site, model: Model, path: str) -> None:
@@ -77,7 +79,8 @@ async def comfyui_root(request: web.Request) -> web.StreamResponse:
 
 async def to_comfyui(request: web.Request) -> web.StreamResponse:
     """``/comfyui/...``: the model ``comfyui_auto``; only its front page may start it."""
-    site, visit = site_of(request), visit_of(request)
+    visit = visit_of(request)
+    site = visit.site
     model = site.config.models.get(COMFYUI_MODEL)
     if model is None:
         raise RequestError(Reason.MODEL_UNKNOWN, f"local model {COMFYUI_MODEL} not found")
@@ -86,7 +89,7 @@ async def to_comfyui(request: web.Request) -> web.StreamResponse:
     if target.partition("?")[0] != "/" and not is_loaded(site, model):
         raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; only {_COMFYUI} can start it")
     body = StreamedBody(request, limit_bytes=site.config.max_body_bytes) if request.body_exists else None
-    return await relay(request, model, target=target, body=body)
+    return await relay(request, visit, model, target=target, body=body)
 
 
 def routes() -> list[web.RouteDef]:

@@ -1,8 +1,7 @@
 """The notes about one request, filled in on its way and read when it ends."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -13,20 +12,25 @@ from llama_swap.proxy.exchange import Exchange
 from llama_swap.scheduler.events import NO_TERMS, Terms
 from llama_swap.supervisor import Lease
 
+if TYPE_CHECKING:
+    from llama_swap.api.site import Site
+
 
 class Visit(msgspec.Struct, eq=False):
     """What is known about one request, for its log line; filled in on its way.
 
     Attributes:
+        site: where it came to.
         started_at: monotonic seconds.
         stream: the client asked for an event stream.
         refusal: what a stream that had begun was told instead of an answer.
         entry: its line in the table of requests in flight.
-        on_serve: called when the request has what serves it.
+        queue_seconds, load_seconds: how long it waited for its lease; None without one.
         terms: whose it is, how urgent, and how long its model shall stay.
         requested: the model name the client sent; ``model`` is the ID it stands for, ``selector`` what chose it.
     """
 
+    site: "Site"
     started_at: float = msgspec.field(default_factory=time.monotonic)
     requested: str = ""
     model: str = ""
@@ -35,9 +39,21 @@ class Visit(msgspec.Struct, eq=False):
     terms: Terms = NO_TERMS
     refusal: RequestError | None = None
     entry: InflightRequest | None = None
-    on_serve: Callable[[], None] | None = None
     lease: Lease | None = None
+    queue_seconds: float | None = None
+    load_seconds: float | None = None
     exchange: Exchange = msgspec.field(default_factory=Exchange)
+
+    def serve(self) -> None:
+        """It has what serves it."""
+        if self.entry is not None:
+            self.site.metering.table.serve(self.entry)
+
+    def take(self, lease: Lease) -> None:
+        """It has a lease."""
+        self.lease = lease
+        self.queue_seconds, self.load_seconds = lease.queue_seconds, lease.load_seconds
+        self.serve()
 
     @property
     def is_cancelled_by_us(self) -> bool:

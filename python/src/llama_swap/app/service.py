@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
-from llama_swap.api import build_application
+from llama_swap.api import open_runner
 from llama_swap.api.site import Site
 from llama_swap.app.assembly import Parts, assemble, limits, sampling_seconds, store_path_changed
 from llama_swap.app.options import ServeOptions
@@ -94,8 +94,7 @@ class Service:
                 task.cancel()
 
     async def _serve_http(self, site: Site) -> Frontage:
-        runner = front.make_runner(build_application(site))
-        await runner.setup()
+        runner = await open_runner(site)
         most = most_connections()
         servers = [
             await front.listen(runner, listener, tls=self._tls, max_connections=most) for listener in self._listeners
