@@ -1,5 +1,6 @@
 """Figures of earlier runs: how they are merged, and that they outlive everything."""
 
+import itertools
 import json
 import os
 import stat
@@ -216,6 +217,51 @@ def test_a_write_that_breaks_off_leaves_the_old_file(path, monkeypatch):
         store.save()
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["footprints.json"]
+
+
+def test_two_services_with_one_file(path):
+    """Neither loses what the other has learned, and of a model that both ran the later figures count."""
+    now = itertools.count()
+    one, other = (LearnedStore.open(path, clock=lambda: float(next(now))) for _ in range(2))
+    one.record("a", RunFigures({"A": 5}))
+    one.record("both", RunFigures({"A": 1}))
+    one.save()
+    other.record("b", RunFigures({"A": 7}))
+    other.record("both", RunFigures({"A": 2}))
+    other.save()
+    one.record("a2", RunFigures({"A": 6}))
+    one.save()
+    for store in (one, LearnedStore.open(path)):
+        assert {name: store.lookup(name).peaks["1"].total_bytes for name in ("a", "b", "a2", "both")} == {
+            "a": 5,
+            "b": 7,
+            "a2": 6,
+            "both": 2,
+        }
+
+
+def test_what_others_wrote_is_bounded_too(path, monkeypatch):
+    """The newest of both stay."""
+    monkeypatch.setattr(learned, "MAX_ENTRIES", 3)
+    now = itertools.count()
+    one, other = (LearnedStore.open(path, clock=lambda: float(next(now))) for _ in range(2))
+    for store, names in ((one, "abc"), (other, "de")):
+        for name in names:
+            store.record(name, RunFigures({"A": 1}))
+        store.save()
+    kept = LearnedStore.open(path)
+    assert [name for name in "abcde" if kept.lookup(name).has_run] == ["c", "d", "e"]
+
+
+def test_a_file_that_somebody_damaged_meanwhile(path):
+    """What is known here is written all the same."""
+    store = LearnedStore.open(path)
+    store.record("a", RunFigures({"A": 5}))
+    store.save()
+    path.write_text("{")
+    store.record("b", RunFigures({"A": 5}))
+    store.save()
+    assert LearnedStore.open(path).lookup("a").has_run
 
 
 def test_the_number_of_entries_is_bounded():

@@ -27,6 +27,17 @@ def test_a_device_that_does_not_tell_is_missing():
     assert divide([card((10, 4), (99, None))], {1: {10}}) == {1: {0: 4}}, "a stranger may stay unknown"
 
 
+def test_more_than_there_is_was_never_taken():
+    """NVML of some drivers mixes up the fields of a process: then it is as if it did not tell."""
+    whole = Device(
+        0, "card", total_bytes=24, processes=(ProcessUse(10, 24), ProcessUse(11, 3), ProcessUse(99, 1 << 50))
+    )
+    assert divide([whole], {1: {10}, 2: {11}}) == {1: {0: 24}, 2: {0: 3}}
+    assert divide([whole], {1: {10, 11}, 2: {20}}) == {1: {}, 2: {}}
+    assert divide([whole], {1: {99}}) == {1: {}}
+    assert divide([whole], {}) == {}
+
+
 def test_whether_a_reading_tells_who_has_what():
     """Asked by device; a device without a list never does."""
     known, unknown = Holding(device_bytes={0: 1}), Holding()

@@ -1,14 +1,17 @@
 """What was seen of models while they ran, kept from one life of the service to the next.
 
 One file of JSON, replaced as a whole, so that a crash leaves the old or the new one. A file that cannot be understood
-is put aside and a new one begun: figures are learnt again, and nothing else depends on them.
+is put aside and a new one begun: figures are learnt again, and nothing else depends on them. Several services may share
+a file: each takes over what the others wrote when it writes itself.
 """
 
+import fcntl
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -143,13 +146,7 @@ class LearnedStore:
         if path is None:
             return cls(clock=clock)
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-            if len(data) > MAX_FILE_BYTES:
-                raise ValueError(f"it has more than {MAX_FILE_BYTES >> 20} MiB")  # noqa: TRY301 - as any damage
-            contents = msgspec.json.decode(data, type=_Contents)
-            if contents.version != VERSION:
-                raise ValueError(f"it has version {contents.version}, not {VERSION}")  # noqa: TRY301 - as any damage
+            entries = _read(path)
         except FileNotFoundError:
             return cls(path, clock=clock)
         except OSError as error:
@@ -157,7 +154,7 @@ class LearnedStore:
             return cls(None, problem=f"learned figures are not kept: {path}: {error.strerror}", clock=clock)
         except ValueError as error:
             return cls(path, problem=_put_aside(path, error), clock=clock)
-        return cls(path, contents.entries, clock=clock)
+        return cls(path, entries, clock=clock)
 
     def lookup(self, identity: str) -> Learned:
         """What is known, which may be nothing."""
@@ -188,27 +185,36 @@ class LearnedStore:
             self._set(identity, known, replace(known, asked=asked))
 
     def save(self) -> None:
-        """Write what is new; blocks.
+        """Write what is new, and take over what another service has written; blocks.
 
         Raises:
             OSError: if it cannot be written; it is tried again with the next save.
         """
-        with self._lock:
-            if self._path is None or not self._is_dirty:
-                return
-            data = msgspec.json.encode(_Contents(VERSION, self._entries))
-            self._is_dirty = False
-        try:
-            _replace(self._path, data)
-        except OSError:
-            self._is_dirty = True
-            raise
+        if self._path is None or not self._is_dirty:
+            return
+        with _alone(self._path.parent):
+            others = _others(self._path)
+            with self._lock:
+                for identity, theirs in others.items():
+                    if identity not in self._entries or self._entries[identity].seen < theirs.seen:
+                        self._entries[identity] = theirs
+                self._forget_oldest()
+                data = msgspec.json.encode(_Contents(VERSION, self._entries))
+                self._is_dirty = False
+            try:
+                _replace(self._path, data)
+            except OSError:
+                self._is_dirty = True
+                raise
 
     def _set(self, identity: str, known: Learned, new: Learned) -> None:
         """Take a new value over; the entry that was not seen for longest makes room."""
         if replace(new, seen=known.seen) != known:
             self._is_dirty = True
         self._entries[identity] = replace(new, seen=self._clock())
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while len(self._entries) > MAX_ENTRIES:
             del self._entries[min(self._entries, key=lambda one: self._entries[one].seen)]
 
@@ -250,6 +256,44 @@ def _averaged(known: float | None, seconds: float) -> float:
     return seconds if known is None else known + NEWEST_SHARE * (seconds - known)
 
 
+def _read(path: Path) -> Mapping[str, Learned]:
+    """The entries of a file.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is damaged, or of another version.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES >> 20} MiB")
+    contents = msgspec.json.decode(data, type=_Contents)
+    if contents.version != VERSION:
+        raise ValueError(f"it has version {contents.version}, not {VERSION}")
+    return contents.entries
+
+
+def _others(path: Path) -> Mapping[str, Learned]:
+    """What stands in the file now; nothing where that cannot be understood."""
+    try:
+        return _read(path)
+    except (OSError, ValueError):
+        return {}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While no other service writes; where a folder cannot be locked two at once lose a figure at worst."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _put_aside(path: Path, error: ValueError) -> str:
     aside = path.with_name(f"{path.name}.damaged")
     try:
@@ -261,7 +305,6 @@ def _put_aside(path: Path, error: ValueError) -> str:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file so that after a crash it is the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -78,8 +78,11 @@ def divide(devices: Iterable[Device], families: Mapping[int, Collection[int]]) -
         owned = {instance: [uses[pid] for pid in pids if pid in uses] for instance, pids in families.items()}
         if any(None in known for known in owned.values()):
             continue
-        for instance, known in owned.items():
-            shares[instance][device.index] = sum(used for used in known if used is not None)
+        held = {instance: sum(used for used in known if used is not None) for instance, known in owned.items()}
+        if device.total_bytes is not None and max(held.values(), default=0) > device.total_bytes:
+            continue  # drivers have been seen to mix up the fields of a process; such a figure would be learned
+        for instance, used in held.items():
+            shares[instance][device.index] = used
     return shares
 
 
