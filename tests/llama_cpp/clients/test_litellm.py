@@ -4,14 +4,18 @@ import contextlib
 
 import pytest
 
-litellm = pytest.importorskip("litellm", reason="the extra `clients` is not installed")
-
 # LiteLLM warns of its own use of pydantic, differently in every release, and wraps what a warning raises.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.fixture(scope="module")
+def litellm():
+    """The library; it takes seconds to import, so only the process that tests it does that."""
+    return pytest.importorskip("litellm", reason="the extra `clients` is not installed")
+
+
 @pytest.fixture
-def complete(service, monkeypatch):
+def complete(service, litellm, monkeypatch):
     """``complete("openai/alpha", messages=...)``: a completion without LiteLLM's retries and hints."""
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
 
@@ -22,7 +26,7 @@ def complete(service, monkeypatch):
     return call
 
 
-def test_list(service, models):
+def test_list(litellm, service, models):
     """The models can be listed by the names that a request takes."""
     found = litellm.get_valid_models(
         check_provider_endpoint=True, custom_llm_provider="openai", api_key="none", api_base=service.base_url
@@ -49,7 +53,7 @@ def test_stream(complete, messages, sentence, provider):
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
-def test_tool(complete, messages, tools, provider):
+def test_tool(litellm, complete, messages, tools, provider):
     """A call of a tool comes with its arguments, by either API, whole or put together from a stream."""
     whole = complete(f"{provider}/caller", messages=messages, tools=tools)
     stream = complete(f"{provider}/caller", messages=messages, tools=tools, stream=True)
@@ -70,7 +74,7 @@ def test_usage(complete, messages, provider):
     assert whole.prompt_tokens == last.usage.prompt_tokens > 5
 
 
-def test_embeddings(service):
+def test_embeddings(litellm, service):
     """Embeddings come as numbers; without a format LiteLLM sends null for it, which llama.cpp refuses."""
     one, other = litellm.embedding(
         model="openai/embed",
@@ -84,7 +88,7 @@ def test_embeddings(service):
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
-def test_errors_name_what_is_wrong(complete, messages, too_long, provider):
+def test_errors_name_what_is_wrong(litellm, complete, messages, too_long, provider):
     """A wrong name and a prompt too long are told apart, by either API."""
     with pytest.raises(litellm.NotFoundError, match="alpha"):
         complete(f"{provider}/alfa", messages=messages)
@@ -92,7 +96,7 @@ def test_errors_name_what_is_wrong(complete, messages, too_long, provider):
         complete(f"{provider}/alpha", messages=too_long)
 
 
-def test_failed_start_is_an_error_of_the_server(complete, messages):
+def test_failed_start_is_an_error_of_the_server(litellm, complete, messages):
     """A model that cannot start is an error that says which."""
     with pytest.raises(litellm.InternalServerError, match="broken"):
         complete("openai/broken", messages=messages)
@@ -107,7 +111,7 @@ def test_loading_state_is_reasoning(complete, service, messages, sentence):
     assert "loading model: telling" in reasoning
 
 
-def test_failed_load_after_the_loading_state_raises(complete, messages):
+def test_failed_load_after_the_loading_state_raises(litellm, complete, messages):
     """A stream that has begun with the loading state and cannot go on raises with the reason."""
     stream = complete("openai/broken-telling", messages=messages, stream=True)
     with pytest.raises(litellm.ServiceUnavailableError, match="broken-telling failed to start"):

@@ -4,10 +4,6 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-pydantic_ai = pytest.importorskip("pydantic_ai", reason="the extra `clients` is not installed")
-models = pytest.importorskip("pydantic_ai.models.openai")
-providers = pytest.importorskip("pydantic_ai.providers.openai")
-
 QUESTION = "Who are you?"
 
 
@@ -17,9 +13,17 @@ class Weather(BaseModel):
     city: str
 
 
+@pytest.fixture(scope="module")
+def pydantic_ai():
+    """The library; it takes seconds to import, so only the process that tests it does that."""
+    return pytest.importorskip("pydantic_ai", reason="the extra `clients` is not installed")
+
+
 @pytest.fixture
-async def agent(service):
+async def agent(service, pydantic_ai):
     """``agent("alpha")``: an agent on a model of the service, strict about its answers."""
+    models = pytest.importorskip("pydantic_ai.models.openai")
+    providers = pytest.importorskip("pydantic_ai.providers.openai")
     async with openai.AsyncOpenAI(
         base_url=f"{service.base_url}/v1", api_key="none", max_retries=0, _strict_response_validation=True
     ) as client:
@@ -41,13 +45,13 @@ async def test_stream(agent, sentence):
     assert len(pieces) >= len(sentence["alpha"].split())
 
 
-async def test_structured_output(agent):
+async def test_structured_output(pydantic_ai, agent):
     """An output with a type is asked for as a tool and validated."""
     output_type = pydantic_ai.ToolOutput(Weather, name="weather")
     assert (await agent("caller", output_type=output_type).run(QUESTION)).output == Weather(city="Paris")
 
 
-async def test_tool_is_called(agent):
+async def test_tool_is_called(pydantic_ai, agent):
     """A tool runs with the arguments of the model and its result goes back; the model that only calls is then asked."""
     cities = []
 
@@ -73,7 +77,7 @@ async def test_usage(agent, last_request):
     assert streamed.usage.input_tokens == whole.usage.input_tokens > 5
 
 
-async def test_loading_state_is_thinking(agent, service, sentence):
+async def test_loading_state_is_thinking(pydantic_ai, agent, service, sentence):
     """The loading state of a cold model is a part of its own and never part of the answer."""
     service.call("POST", "/api/models/unload")
     async with agent("telling").run_stream(QUESTION) as result:
@@ -84,14 +88,14 @@ async def test_loading_state_is_thinking(agent, service, sentence):
     assert text == pydantic_ai.TextPart(sentence["beta"])
 
 
-async def test_failed_load_after_the_loading_state_raises(agent):
+async def test_failed_load_after_the_loading_state_raises(pydantic_ai, agent):
     """A stream that has begun with the loading state and cannot go on raises with the reason."""
     with pytest.raises((pydantic_ai.exceptions.ModelAPIError, openai.APIError), match="broken-telling"):
         async with agent("broken-telling").run_stream(QUESTION) as result:
             await result.get_output()
 
 
-async def test_errors_name_what_is_wrong(agent):
+async def test_errors_name_what_is_wrong(pydantic_ai, agent):
     """A wrong name, a model that cannot start and a prompt too long are told apart by status and message."""
     for name, prompt, status, words in (
         ("alfa", QUESTION, 404, "alpha"),
