@@ -17,7 +17,7 @@ from llama_swap.config import leaves, sizes
 from llama_swap.config.apikeys import CredentialName, FilePath, Key
 from llama_swap.config.schema import ConfigFile
 from llama_swap.config.schema_apikeys import ApiKey
-from llama_swap.config.section import Section
+from llama_swap.config.section import Section, descriptions
 
 BEGIN = "<!-- keys: written by `make docs`, not by hand -->"
 END = "<!-- end of keys -->"
@@ -51,7 +51,8 @@ def render_tables() -> str:
     parts: list[str] = []
     for section, paths in sections().items():
         title = " and ".join(f"`{path}`" for path in paths if path) or "The file"
-        rows = [_row(section, name, field) for name, field in section.model_fields.items()]
+        texts = descriptions(section)
+        rows = [_row(section, name, texts.get(name, "")) for name in section.model_fields]
         parts.append("\n".join([f"### {title}", "", *_HEAD, *rows]))
     return "\n\n".join(parts)
 
@@ -63,17 +64,18 @@ def sections() -> dict[type[Section], list[str]]:
     return found
 
 
-def key_paths() -> Iterator[tuple[str, FieldInfo]]:
-    """Every key with its path."""
+def key_paths() -> Iterator[tuple[str, str]]:
+    """Every key by its path, with its description."""
     for section, paths in sections().items():
+        texts = descriptions(section)
         for path in paths:
-            for field in section.model_fields.values():
-                yield f"{path}.{field.alias}".lstrip("."), field
+            for name, field in section.model_fields.items():
+                yield f"{path}.{field.alias}".lstrip("."), texts.get(name, "")
 
 
-def is_addition(field: FieldInfo) -> bool:
+def is_addition(description: str) -> bool:
     """Whether llama-swap does not know the key."""
-    return ADDITION in str(field.description)
+    return ADDITION in description
 
 
 def with_tables(page: str) -> str:
@@ -108,10 +110,10 @@ def _collect(section: type[Section], path: str, found: dict[type[Section], list[
             _collect(kind, below, found)
 
 
-def _row(section: type[Section], name: str, field: FieldInfo) -> str:
-    hint = get_type_hints(section, include_extras=True)[name]
-    meaning = " ".join(str(field.description).split()).replace("|", "\\|")
-    origin = "ours" if is_addition(field) else "same"
+def _row(section: type[Section], name: str, description: str) -> str:
+    field, hint = section.model_fields[name], get_type_hints(section, include_extras=True)[name]
+    meaning = " ".join(description.split()).replace("|", "\\|")
+    origin = "ours" if is_addition(description) else "same"
     return f"| `{field.alias}` | {_words(hint)} | {_default(hint, field)} | {meaning} | {origin} |"
 
 

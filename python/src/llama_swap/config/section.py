@@ -4,10 +4,16 @@ To add a key: add a field with a docstring to its section, then use it in ``comp
 rule that takes more than one key goes into one of the ``rules`` files; then ``make docs`` writes the tables anew.
 """
 
+import ast
+import inspect
 from collections.abc import Mapping
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from llama_swap.config.tree import Scalar
 
@@ -56,7 +62,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         alias_generator=lambda name: name.split("_")[0] + "".join(word.title() for word in name.split("_")[1:]),
     )
 
@@ -67,3 +72,29 @@ class Section(BaseModel):
             return data
         known = {field.alias for field in cls.model_fields.values()}
         return {key: value for key, value in data.items() if key not in known or not _is_null(value)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(core_schema)
+        properties = handler.resolve_ref_schema(found)["properties"]
+        for name, text in descriptions(cls).items():
+            properties[cls.model_fields[name].alias]["description"] = text
+        return found
+
+
+def descriptions(section: type[Section]) -> Mapping[str, str]:
+    """The docstrings below the keys of a section, by the names of their fields.
+
+    Pydantic can read them, too (``use_attribute_docstrings``), but whenever a section is imported, which makes a load
+    take a tenth longer; they are wanted for the documentation only.
+    """
+    found: dict[str, str] = {}
+    for part in reversed(section.__mro__):
+        if part is Section or not issubclass(part, Section):
+            continue
+        definition = ast.parse(dedent(inspect.getsource(part))).body[0]
+        assert isinstance(definition, ast.ClassDef)  # noqa: S101 - what the source of a class is
+        for key, below in pairwise(definition.body):
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and isinstance(below, ast.Expr):
+                found[key.target.id] = inspect.cleandoc(ast.literal_eval(below.value))
+    return found
