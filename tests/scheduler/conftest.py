@@ -308,7 +308,19 @@ def play_fit():
     """``play_fit({model: GiB}, gpus=[24], host=64, fit={...}, yielding={...}, models={...}, ...)``: by memory."""
     plays = []
 
-    def begin(needs, gpus=(24,), *, host=64, fit=None, yielding=None, models=None, release=5.0, decides=True, **keys):
+    def begin(
+        needs,
+        gpus=(24,),
+        *,
+        host=64,
+        foreign=(),
+        fit=None,
+        yielding=None,
+        models=None,
+        release=5.0,
+        decides=True,
+        **keys,
+    ):
         plain = {"headroom_bytes": 0, "host_headroom_bytes": 0, "min_residency_seconds": 0.0, "read_ahead": False}
         rules = {
             "fit": FitSpec(**(plain | (fit or {}))) if decides else None,
@@ -317,7 +329,9 @@ def play_fit():
         }
         special = {name: (models or {}).get(name, {}) for name in needs}
         spec = make_spec(special, rules=rules, **keys)
-        plays.append(FitPlay(spec, {name: need(size) for name, size in needs.items()}, Machine(gpus, host)))
+        machine = Machine(gpus, host)
+        machine.foreign.update(enumerate(foreign))
+        plays.append(FitPlay(spec, {name: need(size) for name, size in needs.items()}, machine))
         return plays[-1]
 
     yield begin

@@ -77,3 +77,41 @@ def test_who_is_not_overdue_yet_takes_the_one_that_has_rested(play_fit):
     fit = {"min_residency_seconds": 60.0}
     p = play_fit({"old": 12, "young": 12, "x": 12}, models=models, fit=fit, limits={"max_wait_seconds": 10.0})
     p.runs("old").at(95).runs("young").at(96).arrives(1, "x").expect("stop old")
+
+
+def test_who_divides_itself_takes_nothing_of_a_claim_either(play_fit):
+    """There is enough for it now, and will be later; but what is there now is somebody else's then."""
+    models = {"c": {"devices": ("0",)}, "x": {"devices": ("0", "1")}}
+    p = play_fit({"p": {"0": 2}, "l": {"1": 12}, "c": 12, "x": 10}, gpus=[12, 12], models=models).runs("p", "l")
+    p.unloads("l").expect("stop l").arrives(1, "c").expect("stop p").arrives(2, "x")
+    p.exits("p").expect("start c").exits("l").expect("start x")
+    assert p.claims("x") == {"GPU-1": 10}
+
+
+def test_its_own_last_instance_makes_room_once(play_fit):
+    """It leaves already, and needs more by now: another one has to go, too, and does so at once."""
+    p = play_fit({"a": 10, "v": 8}).runs("a", "v").unloads("a").expect("stop a").assessed("a", 20)
+    p.arrives(1, "a").expect("stop v").exits("v").exits("a").expect("start a")
+
+
+def test_a_pinned_model_that_leaves_is_waited_for(play_fit):
+    """Nobody is refused for what it still holds."""
+    p = play_fit({"p": 16, "b": 20}, models={"p": {"pin": True}}).runs("p").unloads("p").expect("stop p")
+    p.arrives(1, "b").exits("p").expect("start b")
+
+
+def test_what_is_about_to_start_is_in_the_way_of_a_later_one(play_fit):
+    """As it is when it loads: who is overdue claims its place, and has its file read ahead."""
+    p = play_fit({"a": 16, "d": 16}, fit={"read_ahead": True}, limits={"max_wait_seconds": 4})
+    p.answers = False
+    p.arrives(1, "a").expect("assess a").arrives(2, "d").expect("assess d").at(5).assessed("a", 16).expect("measure")
+    p.assessed("d", 16).expect("read d").measures().expect("start a")
+
+
+def test_an_unknown_need_starts_beside_a_pinned_one_that_starts(play_fit):
+    """That one never leaves, so nothing is gained by waiting for it."""
+    p = play_fit({"c": 14, "e": None}, models={"c": {"pin": True}})
+    p.answers = False
+    p.arrives(1, "c").expect("assess c").arrives(2, "e").expect("assess e").at(5).assessed("c", 14).expect("measure")
+    p.assessed("e", None).measures().expect("start c", "start e")
+    assert (p.claims("c"), p.claims("e")) == ({"GPU-0": 14}, {"GPU-0": 10})

@@ -73,7 +73,7 @@ def test_what_others_use_is_not_to_be_had(play_fit):
     """Foreign memory is inside what is not free."""
     p = play_fit({"a": 20})
     p.machine.foreign[0] = 6
-    p.at(2).arrives(1, "a").expect("reject 1 does_not_fit").message("6.0 GiB used by others")
+    p.at(6).arrives(1, "a").expect("reject 1 does_not_fit").message("6.0 GiB used by others")
 
 
 def test_headroom_stays_free(play_fit):

@@ -69,6 +69,9 @@ class World(RuleBasedStateMachine):
         own = self.next_request
         refusals = [c for c in commands if isinstance(c, RejectRequest) and c.request_id == own]
         assert [replace(said.refusal, request_id=own)] == refusals if said.refusal else not refusals
+        if refusals:
+            assert said.outcome is Outcome.REFUSED
+            return  # what else happens is for others who wait for the same model
         assert (said.outcome is Outcome.SERVED) == (own in self.served)
         starts = any(isinstance(c, StartProcess) and c.model == said.model for c in commands)
         assert (said.outcome is Outcome.STARTS) == starts
@@ -87,7 +90,7 @@ class World(RuleBasedStateMachine):
                 assert not self.closing
                 assert instance_id not in self.alive
                 is_waited_for = any(m == model for m, _ in self.waiting.values())
-                assert is_waited_for or "no longer left to others" in command.because, "a start that nobody waits for"
+                assert is_waited_for or "is pinned" in command.because, "a start that nobody waits for"
                 assert model not in self.alive.values(), "a model runs twice"
                 self.check_neighbours(command)
                 self.alive[instance_id] = model

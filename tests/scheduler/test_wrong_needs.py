@@ -296,13 +296,30 @@ def test_a_driver_that_does_not_say_who_has_what_and_a_model_that_loads(play_fit
     """What it took already is not taken for the use of others: nobody is refused for it, and no yield begins."""
     p = play_fit({"b": 3, "a": 6}, gpus=[8], yielding={"free_below_bytes": GIB})
     p.machine.tells_who = False
-    p.measures().arrives(1, "b").expect("start b").at(1).ticks().at(2).arrives(2, "a")
+    p.at(10).measures().arrives(1, "b").expect("start b").at(11).ticks().at(12).arrives(2, "a")
     assert p.snapshot().queue[1].blocked_by == "what b takes is not known before it is ready"
     p.machine.takes_now("b", 7.5)
-    p.at(4).ticks()
+    p.at(14).ticks()
     assert not p.snapshot().yields
     p.machine.takes_now("b", 3)
-    p.at(6).ready("b").expect("grant 1").goes(1).expect("stop b").exits("b").expect("start a")
+    p.at(16).ready("b").expect("grant 1").goes(1).expect("stop b").exits("b").expect("start a")
+
+
+@pytest.mark.parametrize("free_below", [0, 4])
+def test_what_ran_before_a_restart_of_the_service_is_waited_for(play_fit, free_below):
+    """Its memory looks like that of others, and may be on its way back: no refusal and no yield at once."""
+    p = play_fit({"b": 18}, foreign=[22], yielding={"free_below_bytes": free_below * GIB})
+    p.at(1).arrives(1, "b")
+    assert p.snapshot().queue[0].blocked_by == "the memory of what ran before is on its way back"
+    p.machine.foreign[0] = 0
+    p.at(2).ticks().expect("start b")
+
+
+@pytest.mark.parametrize(("free_below", "refusal"), [(0, "does_not_fit"), (4, "yielded")])
+def test_what_is_not_back_in_time_after_a_restart_is_that_of_others(play_fit, free_below, refusal):
+    """Then the usual answers are given."""
+    p = play_fit({"b": 18}, foreign=[22], yielding={"free_below_bytes": free_below * GIB})
+    p.at(1).arrives(1, "b").at(4.9).ticks().at(5.2).ticks().expect(f"reject 1 {refusal}")
 
 
 def test_a_reading_in_flight_while_a_process_ends(play_fit):

@@ -180,3 +180,12 @@ def test_a_pinned_model_that_returns_sends_nobody_away(play_fit):
     p.at(60).yield_ends().arrives(1, "b").expect("start b").ready("b").expect("grant 1").goes(1)
     p.machine.foreign[0] = 0
     p.at(70).ticks().unloads("b").expect("stop b").exits("b").expect("start a")
+
+
+def test_explain_says_for_whom_and_why(play_fit):
+    """It would fit; and nothing of a device that is left to others can be had."""
+    p = play_fit({"a": 10}).runs("a").yields(holder="me", because="a film").expect("stop a").exits("a")
+    said = p.assessed("a", 10).measures().explain("a")
+    assert "yielded to me: a film" in said.refusal.message
+    assert said.memory.fits
+    assert said.memory.lines[1].endswith("yielded to other programs, at most 0.0 GiB can be had")

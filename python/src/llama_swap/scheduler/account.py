@@ -134,4 +134,5 @@ def _sum(state: State, room: Room, most: int, pinned: Mapping[str, int]) -> str:
     parts.append(f"{gibibytes(room.headroom_bytes)} kept free ({state.spec.kept_free(room.pool)[1]})")
     if room.is_yielded:
         parts.append("yielded to other programs")
+        most = 0
     return f"{room.label}: {', '.join(parts)}, at most {gibibytes(max(0, most))} can be had"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llama_swap.scheduler.account import lines_of
-from llama_swap.scheduler.commands import Command, RejectRequest, StartProcess, StopProcess
+from llama_swap.scheduler.commands import Command, RejectReason, RejectRequest, StartProcess, StopProcess
 from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.placing import placements_of, waiters_in_order
 from llama_swap.scheduler.policy.ruling import RuleKind, Ruling
@@ -129,7 +129,7 @@ def _account(state: State, model: str, placement: Placement | None) -> MemoryAcc
         devices = placement.devices
     else:
         devices = tuple(pool for pool in state.memory.devices if instance is not None and instance.claims.of(pool))
-    fits = placement is None or placement.refusal is None
+    fits = placement is None or placement.refusal is not RejectReason.DOES_NOT_FIT
     return MemoryAccount(known.need, devices, lines_of(state, model), fits)
 
 
@@ -166,8 +166,8 @@ def _departures(
     stops = {command.model: command for command in commands if isinstance(command, StopProcess)}
     departures = []
     for victim in placement.in_the_way:
-        instance, known = trial.instances[victim], before.instances.get(victim)
-        if victim == placement.model or known is None or known.is_leaving:
+        instance, known = trial.instances.get(victim), before.instances.get(victim)
+        if victim == placement.model or instance is None or known is None or known.is_leaving:
             continue
         stop = stops.get(victim)
         cost = eviction_cost_of(before, known, trial.now) if before.is_ruled_by_memory else None

@@ -36,6 +36,7 @@ class Memory:
         problem: why devices are missing or their figures are old.
         asked_at: when the outstanding reading was asked for; None without one.
         exited_at: when an instance exited last.
+        first_at: when the first reading was told.
         valid_from: readings that began before do not show what is free now: something exited, became ready, or was
             waited for.
         is_after_exit: the last reading began after that.
@@ -52,6 +53,7 @@ class Memory:
     problem: str = ""
     asked_at: float | None = None
     exited_at: float | None = None
+    first_at: float | None = None
     valid_from: float | None = None
     is_after_exit: bool = True
     is_settling: bool = False
@@ -61,6 +63,13 @@ class Memory:
     def copy(self) -> "Memory":
         """An independent copy."""
         return replace(self, pools=dict(self.pools), foreign=dict(self.foreign), quiet=dict(self.quiet))
+
+    def is_settled(self, now: float, seconds: float) -> bool:
+        """Whether the last exit is so long ago that what others use is not ours on its way back.
+
+        The first reading counts as an exit: what ran before a restart of the service may just have been ended.
+        """
+        return not any(at is not None and now < at + seconds for at in (self.first_at, self.exited_at))
 
     def expire(self, now: float) -> None:
         """From now on only a reading that begins later says what is free."""
@@ -93,6 +102,8 @@ class Memory:
         self.has_devices |= event.has_devices
         if self.at is not None and event.at < self.at:
             return
+        if self.first_at is None:
+            self.first_at = now
         self.at, self.received_at, self.problem = event.at, now, event.problem
         self.is_after_exit = self.valid_from is None or event.at >= self.valid_from
         new = {reading.pool: reading for reading in event.pools}

@@ -184,9 +184,9 @@ def _checked_refusal(state: State, placement: Placement, now: float) -> Placemen
 
 def _short_for_others(state: State, placement: Placement, now: float) -> Placement:
     """It would fit if others did not use so much."""
-    candidate, exited_at = placement.candidate, state.memory.exited_at
-    is_recent = exited_at is not None and now < exited_at + state.spec.release_timeout_seconds
-    if is_recent or any(i.is_leaving or i.claims.fallen for i in state.instances.values()):
+    candidate = placement.candidate
+    is_settled = state.memory.is_settled(now, state.spec.release_timeout_seconds)
+    if not is_settled or any(i.is_leaving or i.claims.fallen for i in state.instances.values()):
         note = "the memory of what ran before is on its way back"
         return replace(placement, step=Step.WAIT, note=note, is_settling=True)
     loading = _loads_unseen(state)

@@ -22,9 +22,6 @@ from llama_swap.scheduler.shares import USE_HALF_LIFE_SECONDS, Fading, Tab, pena
 from llama_swap.scheduler.state import Instance, Phase, State, Waiter
 from llama_swap.scheduler.yields import words_of, yield_upon
 
-ROUNDS = 4
-"""More rounds than decisions ever took to settle."""
-
 
 def reconcile(state: State, now: float) -> list[Command]:
     """Decide what has to be done now."""
@@ -33,11 +30,11 @@ def reconcile(state: State, now: float) -> list[Command]:
         _admit(state, commands, now)
     if now < state.calm_until:
         return commands  # the frequent case: ready models come and go in service, nobody waits
-    for _ in range(ROUNDS):  # what one round settles may let another model start
-        before = len(commands)
-        _decide(state, commands, now)
-        if len(commands) == before:
-            break
+    _expire(state, commands, now)
+    _dismiss(state, commands, now)
+    _retire(state, commands, now)
+    placements = _seat_all(state, commands, now)
+    run_errands(state, placements, commands, now)
     state.calm_until = calm_until(state)
     return commands
 
@@ -51,15 +48,6 @@ def _seat_all(state: State, commands: list[Command], now: float) -> list[Placeme
             _seat(state, placement, commands, now)
         if not any(placement.step is Step.REFUSE for placement in placements):
             return placements
-
-
-def _decide(state: State, commands: list[Command], now: float) -> None:
-    """One round of decisions."""
-    _expire(state, commands, now)
-    _dismiss(state, commands, now)
-    _retire(state, commands, now)
-    placements = _seat_all(state, commands, now)
-    run_errands(state, placements, commands, now)
 
 
 # --- newcomers -----------------------------------------------------------------
@@ -281,9 +269,9 @@ def _seat(state: State, placement: Placement, commands: list[Command], now: floa
         waited = f"{model} has waited {state.spec.limits.max_wait_seconds:g} s for"
         needs = f"{model} needs" if placement.needs_reading else waited
         for victim in placement.in_the_way:
-            instance = state.instances[victim]
-            if instance.phase is Phase.READY:
-                state.move(instance, Phase.DRAINING, f"{needs} the place of {victim}", now)
+            busy = state.instances.get(victim)  # one that is to start before it may be in its way already
+            if busy is not None and busy.phase is Phase.READY:
+                state.move(busy, Phase.DRAINING, f"{needs} the place of {victim}", now)
 
 
 def _start(state: State, placement: Placement, commands: list[Command], now: float) -> None:
@@ -291,7 +279,7 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
     waiting = len(state.queue.get(model, ()))
     because = f"{waiting} requests wait for {model}" if waiting > 1 else f"a request waits for {model}"
     if not waiting:
-        because = f"{model} is pinned and its device is no longer left to others"
+        because = f"{model} is pinned, and there is a device for it again that is not left to others"
     state.returning.discard(model)
     state.last_instance_id += 1
     instance = Instance(state.last_instance_id, model, state.spec.models[model], because, now)

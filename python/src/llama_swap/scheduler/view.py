@@ -8,6 +8,7 @@ from llama_swap.scheduler.policy.fit import Tenant, View
 from llama_swap.scheduler.policy.rooms import Room, Wish
 from llama_swap.scheduler.policy.seating import Occupant, Use
 from llama_swap.scheduler.shares import DEFAULT_LOAD_SECONDS, USE_HALF_LIFE_SECONDS, eviction_cost
+from llama_swap.scheduler.spec import ModelSpec
 from llama_swap.scheduler.state import State
 from llama_swap.scheduler.yields import yielded_pools
 
@@ -70,12 +71,15 @@ def _guessed_claims(state: State) -> dict[str, int]:
 
 def eviction_cost_of(state: State, instance: Instance, now: float) -> float:
     """What it costs to evict an instance: as configured, or by its load time and its use."""
-    cost = instance.spec.evict_cost
-    if cost is None:
-        use = state.uses.get(instance.model)
-        lately = 0.0 if use is None else use.now(now, USE_HALF_LIFE_SECONDS)
-        cost = eviction_cost(load_seconds(state, instance.model), lately)
+    cost = _cost(state, instance.spec, now)
     return cost * GIVEN_UP if instance.phase is Phase.DRAINING else cost
+
+
+def _cost(state: State, spec: ModelSpec, now: float) -> float:
+    if spec.evict_cost is not None:
+        return spec.evict_cost
+    use = state.uses.get(spec.model)
+    return eviction_cost(load_seconds(state, spec.model), 0.0 if use is None else use.now(now, USE_HALF_LIFE_SECONDS))
 
 
 def load_seconds(state: State, model: str) -> float:
@@ -93,7 +97,10 @@ def _wish(state: State, model: str, now: float) -> Wish | None:
         return None
     is_alone = assessed.is_raised or assessed.need.source is NeedSource.UNKNOWN
     may_start = not lacks_need(state, model) and state.memory.is_fresh(now)
-    return Wish(assessed.need, state.spec.models[model].devices, is_alone, may_start and state.is_pinned(model))
+    spec = state.spec.models[model]
+    return Wish(
+        assessed.need, spec.devices, is_alone, may_start and state.is_pinned(model), cost=_cost(state, spec, now)
+    )
 
 
 def lacks_need(state: State, model: str) -> bool:

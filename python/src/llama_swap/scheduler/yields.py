@@ -89,8 +89,10 @@ def yield_touching(state: State, model: str) -> Yielding | None:
 
 
 def words_of(yielding: Yielding) -> str:
-    """Why devices are left to others, for people."""
-    return yielding.because or f"yielded to {yielding.holder}"
+    """For whom and why devices are left to others, for people."""
+    if yielding.holder.startswith(AUTO):
+        return yielding.because
+    return f"yielded to {yielding.holder}{yielding.because and f': {yielding.because}'}"
 
 
 def _may_mean(yielding: Yielding, named: tuple[str, ...] | None) -> bool:
@@ -124,8 +126,16 @@ def note_pressure(state: State, now: float) -> None:
         if memory.pools[pool].free_bytes >= least:
             memory.quiet[pool] = foreign
             _relax(state, AUTO + pool, now)
-        elif AUTO + pool in state.yields or foreign >= memory.quiet.get(pool, 0) + GROWN_BYTES:
+        elif AUTO + pool in state.yields or _has_grown(state, pool, foreign, now):
             _press(state, pool, foreign, now)
+
+
+def _has_grown(state: State, pool: str, foreign: int, now: float) -> bool:
+    """Whether others want more; what ran before a restart of the service gets time to give back what it held."""
+    memory = state.memory
+    if pool in memory.quiet:
+        return foreign >= memory.quiet[pool] + GROWN_BYTES
+    return foreign >= GROWN_BYTES and memory.is_settled(now, state.spec.release_timeout_seconds)
 
 
 def _is_on_its_way(instance: Instance, pool: str) -> bool:

@@ -93,23 +93,22 @@ class Table:
     """The room while the candidates are gone through.
 
     Attributes:
-        seated: everybody who has an instance, or gets one in this very step.
+        tenants, seated: everybody who has an instance, or gets one in this very step, as if it had begun to load.
         now, later: see the module.
         most: the room there would be if everybody left who may.
-        claimants: earlier candidates that start, evict or drain, and whoever stays and is not measured yet.
+        claimants: earlier candidates that evict or drain, and whoever stays and is not measured yet.
         taken: the models that leave for them.
-        pinned: what those were given that start in this very step and stay.
-        spoken_for: the pools that claimants start in, or that their victims leave.
+        spoken_for: the pools that claimants have or get.
     """
 
     view: View
+    tenants: dict[str, Tenant]
     seated: dict[str, Occupant]
     now: dict[str, int]
     later: dict[str, int]
     most: dict[str, int]
     claimants: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
-    pinned: list[Bytes] = field(default_factory=list)
     spoken_for: set[str] = field(default_factory=set)
 
 
@@ -123,8 +122,10 @@ def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occ
     """
     table = _lay(view, occupants)
     placements = [_judge_known(table, candidate) for candidate in candidates]
+    if not any(p.step is Step.START and table.tenants[p.model].is_pinned for p in placements):
+        return placements
     # Who waits may have lost all hope to a pinned one that starts after it in this very step.
-    return [_judge_known(table, p.candidate) if table.pinned and p.step is Step.WAIT else p for p in placements]
+    return [_judge_known(table, p.candidate) if p.step is Step.WAIT else p for p in placements]
 
 
 def _judge_known(table: Table, candidate: Candidate) -> Placement:
@@ -139,21 +140,28 @@ def most_room(view: View, occupants: Mapping[str, Occupant]) -> dict[str, int]:
 
 def _lay(view: View, occupants: Mapping[str, Occupant]) -> Table:
     now = {pool: room.available_bytes for pool, room in view.rooms.items()}
-    later, most = dict(now), dict(now)
+    table = Table(view, {}, dict(occupants), now, dict(now), dict(now))
     for model, tenant in view.tenants.items():
-        is_leaving = occupants[model].use is Use.LEAVING
-        for pool in now:
-            if is_leaving:
-                later[pool] += tenant.claims.get(pool, 0)
-            most[pool] += tenant.claims.get(pool, 0) - (0 if is_leaving else tenant.keeps.get(pool, 0))
-    unmeasured = [model for model, tenant in view.tenants.items() if tenant.is_pinned and not tenant.is_measured]
-    spoken_for = {pool for model in unmeasured for pool in view.tenants[model].claims}
-    return Table(view, dict(occupants), now, later, most, unmeasured, spoken_for=spoken_for)
+        _settle(table, model, tenant)
+        if occupants[model].use is Use.LEAVING:
+            _give(table.later, tenant.claims)
+            _give(table.most, tenant.keeps)
+    return table
+
+
+def _settle(table: Table, model: str, tenant: Tenant) -> None:
+    """Count with somebody who runs; what he has is not in the room that there is now."""
+    table.tenants[model] = tenant
+    _give(table.most, tenant.claims)
+    _take(table.most, tenant.keeps)
+    if tenant.is_pinned and not tenant.is_measured:
+        table.claimants.append(model)
+        table.spoken_for.update(tenant.claims)
 
 
 def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     own = _own(table, candidate)
-    most = _room(table, table.most, [model for model in own if table.view.tenants[model].keeps])
+    most = _room(table, table.most, [model for model in own if table.tenants[model].keeps])
     if not any(site.fits(most) for site in _usable(table.view, wish)):
         less = modest(wish, table.view.rooms)
         return _refuse(table, candidate, wish) if less is None else _judge(table, candidate, less)
@@ -163,13 +171,13 @@ def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     if plan is None or (plan.waits and not in_the_way):  # it fits only without what earlier ones have claimed
         return Placement(candidate, Step.WAIT, behind=_claimant(table))
     if not in_the_way:
-        return _start(table, candidate, plan, is_pinned=wish.is_pinned)
+        return _start(table, candidate, plan, wish)
     return _make_room(table, candidate, plan, later, in_the_way)
 
 
 def _make_room(table: Table, candidate: Candidate, plan: Plan, later: Bytes, in_the_way: tuple[str, ...]) -> Placement:
     """Take the places of those in the way, or wait until that is possible."""
-    cost = sum(table.view.tenants[model].cost for model in plan.victims)
+    cost = sum(table.tenants[model].cost for model in plan.victims)
     is_free = all(_is_free(table, model, candidate) for model in in_the_way)
     step = Step.EVICT if is_free else Step.DRAIN if candidate.is_overdue else Step.WAIT
     if step is not Step.WAIT:
@@ -209,7 +217,7 @@ def _size(table: Table, device: str, site: Site) -> int:
     total = table.view.rooms[device].total_bytes
     if not site.takes_all:
         return total
-    return sum(tenant.claims.get(device, 0) for tenant in table.view.tenants.values() if tenant.is_pinned) - total
+    return sum(tenant.claims.get(device, 0) for tenant in table.tenants.values() if tenant.is_pinned) - total
 
 
 def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[str, float]) -> tuple[str, ...] | None:
@@ -217,7 +225,7 @@ def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[
         return site.fits(_room(table, later, gone))
 
     if wish.is_alone:
-        beside = tuple(model for model in costs if _holds(table.view.tenants[model], site.devices or site.pools))
+        beside = tuple(model for model in costs if _holds(table.tenants[model], site.devices or site.pools))
         others = {model: cost for model, cost in costs.items() if model not in beside}
         more = cheapest(others, lambda gone: suffices((*beside, *gone)))
         return None if more is None else (*beside, *more)
@@ -227,7 +235,7 @@ def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[
 
 def _costs(table: Table, candidate: Candidate, site: Site) -> Iterator[tuple[str, float]]:
     """Who holds something of what a site takes from, and may leave."""
-    for model, tenant in table.view.tenants.items():
+    for model, tenant in table.tenants.items():
         if tenant.is_pinned or model in table.taken or model == candidate.model:
             continue
         if table.seated[model].use is Use.LEAVING or not _holds(tenant, site.pools):
@@ -242,7 +250,7 @@ def _holds(tenant: Tenant, pools: Sequence[str]) -> bool:
 def _is_free(table: Table, model: str, candidate: Candidate) -> bool:
     if not table.seated[model].is_free_for(candidate):
         return False
-    tenant = table.view.tenants.get(model)
+    tenant = table.tenants.get(model)
     return tenant is None or tenant.is_rested or candidate.is_overdue or table.seated[model].use is Use.LEAVING
 
 
@@ -262,7 +270,7 @@ def _leaving(table: Table, candidate: Candidate, site: Site) -> tuple[str, ...]:
     """Who leaves anyway, or for an earlier candidate, and has something of what a site takes from."""
     return tuple(
         model
-        for model, tenant in table.view.tenants.items()
+        for model, tenant in table.tenants.items()
         if model != candidate.model
         and (model in table.taken or table.seated[model].use is Use.LEAVING)
         and _holds(tenant, site.pools)
@@ -271,7 +279,7 @@ def _leaving(table: Table, candidate: Candidate, site: Site) -> tuple[str, ...]:
 
 def _room(table: Table, room: Bytes, gone: Sequence[str]) -> dict[str, int]:
     """A room after some have left it."""
-    tenants = [table.view.tenants[model].claims for model in gone if model in table.view.tenants]
+    tenants = [table.tenants[model].claims for model in gone if model in table.tenants]
     return {pool: size + sum(claims.get(pool, 0) for claims in tenants) for pool, size in room.items()}
 
 
@@ -284,19 +292,15 @@ def _both(table: Table) -> dict[str, int]:
     return {pool: min(size, table.later[pool]) for pool, size in table.now.items()}
 
 
-def _start(table: Table, candidate: Candidate, plan: Plan, *, is_pinned: bool) -> Placement:
+def _start(table: Table, candidate: Candidate, plan: Plan, wish: Wish) -> Placement:
     room = _both(table)
     taken = plan.site.taken(room)
     if plan.is_alone:
         taken |= {device: max(taken.get(device, 0), room[device]) for device in plan.site.devices}
-    if is_pinned and not plan.is_alone:
-        table.pinned.append(taken)
-        _take(table.most, taken)
-    _take(table.now, taken)
-    _take(table.later, taken)
+    for pools in (table.now, table.later, table.most):
+        _take(pools, taken)
     table.seated[candidate.model] = Occupant(candidate.model, Use.LOADING)
-    table.claimants.append(candidate.model)
-    table.spoken_for.update(taken)
+    _settle(table, candidate.model, Tenant(taken, wish.cost, wish.is_pinned, is_measured=not plan.is_alone))
     return Placement(candidate, Step.START, devices=plan.site.devices, taken=taken, is_alone=plan.is_alone)
 
 
@@ -305,13 +309,18 @@ def _claim(table: Table, candidate: Candidate, plan: Plan, later: Bytes) -> None
     _take(room, plan.site.taken(room))
     table.later = room
     table.taken |= set(plan.victims)
-    table.spoken_for.update(plan.site.pools, *(table.view.tenants[victim].claims for victim in plan.victims))
+    table.spoken_for.update(plan.site.pools, *(table.tenants[victim].claims for victim in plan.victims))
     table.claimants.append(candidate.model)
 
 
 def _take(room: dict[str, int], taken: Bytes) -> None:
-    for pool, size in taken.items():
-        room[pool] -= size
+    for pool in room.keys() & taken.keys():
+        room[pool] -= taken[pool]
+
+
+def _give(room: dict[str, int], given: Bytes) -> None:
+    for pool in room.keys() & given.keys():
+        room[pool] += given[pool]
 
 
 def _usable(view: View, wish: Wish) -> Iterator[Site]:
@@ -324,16 +333,10 @@ def _usable(view: View, wish: Wish) -> Iterator[Site]:
 def _refuse(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     """It can never fit; say whether that is only because of what others use."""
     view = table.view
-    stays = [
-        tenant.keeps
-        for model, tenant in view.tenants.items()
-        if model != candidate.model and table.seated[model].use is not Use.LEAVING
-    ]
-    stays += table.pinned
-    room = {
-        pool: room.total_bytes - room.headroom_bytes - sum(claims.get(pool, 0) for claims in stays)
-        for pool, room in view.rooms.items()
-    }
+    room = {pool: room.total_bytes - room.headroom_bytes for pool, room in view.rooms.items()}
+    for model, tenant in table.tenants.items():
+        if model != candidate.model and table.seated[model].use is not Use.LEAVING:
+            _take(room, tenant.keeps)
     would_fit = any(site.fits(room) for some in sites(wish, view.rooms) for site in some)
     refusal = RejectReason.YIELDED if would_fit else RejectReason.DOES_NOT_FIT
     return Placement(candidate, Step.REFUSE, refusal=refusal)

@@ -43,6 +43,7 @@ class Wish:
         devices: what its command names, as in :class:`llama_swap.scheduler.spec.ModelSpec`.
         is_alone: nobody who can leave shall be beside it, because the need is unknown or was wrong.
         is_pinned: once it runs it stays, and nothing more has to be known before it starts.
+        cost: of evicting it once it runs.
         makes_do: what it would like is not to be had, so it takes what there is, if that is its least.
     """
 
@@ -50,6 +51,7 @@ class Wish:
     devices: tuple[str, ...] | None = None
     is_alone: bool = False
     is_pinned: bool = False
+    cost: float = 0.0
     makes_do: bool = False
 
 
