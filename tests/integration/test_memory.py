@@ -324,7 +324,8 @@ def test_a_driver_that_vanishes(serve, service, card, how):
     """What runs goes on; what starts goes by the books, and nothing is promised twice, until it is measured again."""
     machine = card(24)
     sizes = {"a": 10, "b": 8, "c": 20}
-    serve(machine, {name: service.model(gib(size), vram=f"{size}GiB") for name, size in sizes.items()})
+    models = {name: service.model(gib(size), vram=f"{size}GiB") for name, size in sizes.items()}
+    serve(machine, models, fit={"releaseTimeout": 1})
     service.echo("a")
     getattr(machine, how)()
     service.wait_until(lambda: problem(service))
@@ -348,10 +349,10 @@ def test_what_is_shown_is_measured(serve, service, card):
     serve(machine, {"a": service.model(gib(10), vram="10GiB")})
     service.wait_until(lambda: pools(service))
     game = machine.foreign(gpu0=15)
-    service.wait_until(lambda: figure(service, 'llamaswap_pool_free_bytes{pool="0"}') == 9 * GIB, timeout=4)
+    service.wait_until(lambda: figure(service, 'llamaswap_pool_free_bytes{pool="0"}') == 9 * GIB)
     game.kill()
     game.wait(10)
-    service.wait_until(lambda: pools(service)[machine.uuids[0]]["foreign_bytes"] == 0, timeout=4)
+    service.wait_until(lambda: pools(service)[machine.uuids[0]]["foreign_bytes"] == 0)
 
 
 def test_a_model_of_which_nothing_is_known(serve, service, card):
