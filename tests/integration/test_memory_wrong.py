@@ -108,6 +108,24 @@ def test_a_server_that_makes_itself_smaller_leaves_what_shall_stay_free(serve, s
     assert not service.journal("out-of-memory")
 
 
+def test_nobody_leaves_again_for_what_is_too_large_for_the_card(serve, service, card):
+    """Of one of unknown need it is learned that all there was did not suffice; a restart does not forget that."""
+    machine = card(24)
+    serve(machine, {"u": service.model(gib(40)), "b": service.model(gib(4), vram="4GiB")})
+    service.echo("b")
+    assert errors_of(service.chat("u"))[:2] == (507, "out_of_memory")
+    service.echo("b")
+    answer = service.chat("u")
+    assert errors_of(answer) == (507, "insufficient_memory", "false")
+    assert "24.0 GiB of devices were not enough" in answer.json()["error"]["message"]
+    service.stop()
+    service.start(env=machine.env)
+    service.echo("b")
+    assert errors_of(service.chat("u")) == (507, "insufficient_memory", "false")
+    assert service.states() == {"b": "ready"}
+    assert starts(service, "u", "b") == [1, 3]
+
+
 def test_memory_of_the_machine_may_be_declared_alone(serve, service):
     """Where there is no device it is all that a model needs."""
     serve(None, {"small": service.model(ram="1GiB"), "huge": service.model(ram="900TiB")})

@@ -57,6 +57,26 @@ def test_one_that_makes_itself_smaller_is_measured_by_its_least(play_fit):
     p.message("It would if less were kept free (headroom)")
 
 
+def test_what_was_not_enough_for_one_of_unknown_need(play_fit):
+    """It had all that was free, so nobody leaves again for less than that; for more it is tried again."""
+    u = need(None, too_few_bytes=20 * GIB)
+    p = play_fit({"b": 4, "u": u}, gpus=[24]).runs("b")
+    p.machine.foreign[0] = 4
+    p.at(5).arrives(1, "u").expect("reject 1 does_not_fit").message(
+        "unknown; 20.0 GiB of devices were not enough", "4.0 GiB used by others"
+    )
+    p.machine.foreign[0] = 3
+    p.at(10).arrives(2, "u").expect("stop b").exits("b").expect("start u")
+
+
+def test_what_was_not_enough_on_the_whole_machine(play_fit):
+    """Keeping less free does not help it, and on a machine without devices it says nothing."""
+    u = need(None, too_few_bytes=24 * GIB)
+    p = play_fit({"b": 4, "u": u}, gpus=[24], fit={"headroom_bytes": GIB}).runs("b")
+    p.at(5).arrives(1, "u").expect("reject 1 does_not_fit").message(SMALLER)
+    play_fit({"u": u}, gpus=[]).arrives(1, "u").expect("start u")
+
+
 def test_a_device_that_is_not_there(play_fit):
     """The division says nothing then, and whoever asks is told so."""
     p = play_fit({"a": {"0": 6, "7": 2}, "b": {"0": 6, "1": 2}}, gpus=[24, 12])

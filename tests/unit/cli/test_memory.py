@@ -91,6 +91,7 @@ def test_account_of_what_nobody_knows():
     assert line == "  nobody knows what it needs (no model file in its command): it runs alone the first time"
     (line,) = account_lines({**account, "need": {**need, "parts": []}})
     assert line == "  nobody knows what it needs: it runs alone the first time"
+    assert list(account_lines({**account, "need": need, "fits": False})) == []
 
 
 def test_explain_shows_the_account(service, capsys):

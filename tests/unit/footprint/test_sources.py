@@ -241,4 +241,6 @@ def test_a_floor_lifts_a_need():
     assert WANTED.least is WANTED
     assert with_floor(WANTED, Learned(floor_bytes=9 * GIB)) == WANTED
     assert with_floor(WANTED, Learned(floor_host_bytes=3)).host_bytes == 3
-    assert with_floor(Need(NeedSource.UNKNOWN), Learned(floor_bytes=5)) == Need(NeedSource.UNKNOWN)
+    assert with_floor(Need(NeedSource.UNKNOWN), Learned(floor_bytes=5)) == Need(NeedSource.UNKNOWN, too_few_bytes=5)
+    adapts = Need(NeedSource.UNKNOWN, least_bytes=3)
+    assert with_floor(adapts, Learned(floor_bytes=5)) is adapts

@@ -90,7 +90,6 @@ def test_one_that_is_not_known(memory):
         (Need(NeedSource.ESTIMATED, 10 * GIB), 20, (22 * GIB, 0)),
         (Need(NeedSource.ESTIMATED, 22 * GIB), 20, (24 * GIB, 0)),
         (Need(NeedSource.ESTIMATED, 10 * GIB), 23, (24 * GIB, 0)),
-        (None, 20, (22 * GIB, 0)),
         (Need(NeedSource.ESTIMATED, 0, 10 * GIB), 0, (0, 12 * GIB)),
     ],
 )
@@ -102,6 +101,42 @@ def test_one_that_ran_out_of_memory_gets_more(learning, memory, run, *, need, gi
     ((identity, device, host),) = memory.raised
     assert identity == "qwen"
     assert (device, host) == pytest.approx(raised)
+
+
+@pytest.mark.parametrize(
+    ("devices", "others_gib", "said_so", "raised_gib"),
+    [
+        ((), 0, True, (33, 0)),  # all that was free
+        (("GPU-0",), 0, True, (21, 0)),
+        (("GPU-0",), 5, True, (16, 0)),  # a game began to load meanwhile
+        (("GPU-0",), 30, True, (0, 1.1)),
+        (("GPU-0",), 0, False, (0, 1.1)),  # the kernel ended it: the machine's memory
+    ],
+)
+def test_one_of_unknown_need_that_ran_out_of_memory_alone(memory, run, *, devices, others_gib, said_so, raised_gib):
+    """What it had is known not to be enough, so that nobody leaves for it again in vain."""
+    other = replace(CARD, index=1, uuid="GPU-1", total_bytes=12 * GIB, used_bytes=0, free_bytes=12 * GIB)
+
+    def reading(seconds, used_gib, ours_gib):
+        card = replace(CARD, used_bytes=used_gib * GIB, free_bytes=(24 - used_gib) * GIB)
+        holding = Holding(ProcessMemory(GIB, 0), {0: ours_gib * GIB, 1: 0})
+        return MemoryReading(seconds, HostMemory(64 * GIB, GIB), (card, other), {1: holding})
+
+    learning = Learning(memory)
+    learning.seen(reading(9, 3, 0))
+    learning.started(1, run, devices)
+    learning.seen(reading(11, 3 + 6 + others_gib, 6))
+    learning.ended(1, out_of_memory=True, said_so=said_so)
+    ((_, device, host),) = memory.raised
+    assert (device, host) == pytest.approx(tuple(gib * GIB for gib in raised_gib))
+
+
+def test_one_of_unknown_need_that_served(learning, memory, run):
+    """Others may be beside it by then: it gets more than was seen, like any other."""
+    learning.is_ready(1, 10.5)
+    learning.seen(at(11, 20))
+    learning.ended(1, out_of_memory=True, said_so=True)
+    assert memory.raised[0][1] == pytest.approx(22 * GIB)
 
 
 def test_one_that_ran_out_of_the_machines_memory_gets_no_more_than_there_is(learning, memory, run):

@@ -57,7 +57,7 @@ def terms_of(held: Mapping[str, Any]) -> str:
 def account_lines(account: Mapping[str, Any]) -> Iterator[str]:
     """The sum behind a decision by memory: the need, each pool, and where it goes."""
     need = account["need"]
-    if need["source"] == "unknown":
+    if need["source"] == "unknown" and account.get("fits", True):
         reasons = "".join(f" ({part['what']})" for part in need["parts"])
         yield f"  nobody knows what it needs{reasons}: it runs alone the first time"
     for line in account["lines"]:

@@ -165,6 +165,8 @@ def _each_raised(by_device: Mapping[str, int], more: int) -> Mapping[str, int]:
 
 def with_floor(need: Need, learned: Learned) -> Need:
     """Not less than what a run that had too little would have needed."""
+    if need.source is NeedSource.UNKNOWN and need.least_bytes is None and learned.floor_bytes:
+        return replace(need, too_few_bytes=learned.floor_bytes)
     device = max(learned.floor_bytes - need.device_bytes, 0)
     host = max(learned.floor_host_bytes - need.host_bytes, 0)
     if need.source is NeedSource.UNKNOWN or not device + host:

@@ -76,7 +76,7 @@ def _in_the_way(state: State, model: str) -> str:
     need, most = wish.need, most_room(view, occupants_of(state))
     rooms = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
     devices = [room for room in rooms if room.pool != HOST]
-    on_devices = need.device_bytes or sum(need.by_device.values()) if need.least_bytes is None else need.least_bytes
+    on_devices = need.floor_bytes or need.device_bytes or sum(need.by_device.values())
     on_host = need.host_bytes if devices else need.host_bytes + on_devices
     for some, wanted in ((devices, on_devices), ([room for room in rooms if room.pool == HOST], on_host)):
         free = sum(max(0, most[room.pool]) for room in some)
@@ -97,7 +97,8 @@ def need_in_words(need: Need) -> str:
     """What is needed, of what that consists, and how it is known."""
     if need.source is NeedSource.UNKNOWN:
         known = f", but for {gibibytes(need.host_bytes)} of the host's memory" if need.host_bytes else ""
-        return f"what it needs is unknown{known}{_with_less(need)}"
+        tried = f"; {gibibytes(need.too_few_bytes)} of devices were not enough" if need.too_few_bytes else ""
+        return f"what it needs is unknown{known}{tried}{_with_less(need)}"
     sizes = []
     on_devices = need.device_bytes or sum(need.by_device.values())
     if on_devices or not need.host_bytes:

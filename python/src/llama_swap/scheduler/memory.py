@@ -38,6 +38,7 @@ class Need:
             less will do where so much is not to be had.
         least_bytes: of one that makes itself smaller where memory is short (llama-server with ``--fit``), what it
             cannot run below on devices; the rest is a wish. None is one that takes what it takes.
+        too_few_bytes: of one whose need is unknown, what it had of devices when it ran out of memory alone.
     """
 
     source: NeedSource
@@ -51,6 +52,14 @@ class Need:
     added_host_bytes: int = 0
     least_bytes: int | None = None
     ahead_seconds: float | None = None
+    too_few_bytes: int = 0
+
+    @property
+    def floor_bytes(self) -> int:
+        """What it cannot run below on devices, where that is known and not all of ``device_bytes``; else 0."""
+        if self.least_bytes is not None:
+            return self.least_bytes
+        return self.too_few_bytes + 1 if self.too_few_bytes else 0
 
     @property
     def least(self) -> "Need":

@@ -123,7 +123,7 @@ class Errands:
             return
         model = instance.model
         run = Run(instance.started_at, self._needs.get(model.id), was_read_ahead=self._read_ahead_for == model.id)
-        self._learning.started(instance.instance_id, run)
+        self._learning.started(instance.instance_id, run, instance.devices)
         self._set_out(self._identify(run, model), f"identify {model.id}")
 
     def is_ready(self, instance: Instance) -> None:
@@ -140,7 +140,8 @@ class Errands:
         if self._learning is None:
             return
         self._stop_reading(instance.model.id)
-        self._learning.ended(instance.instance_id, out_of_memory=out_of_memory)
+        said_so = instance.memory_words_at is not None and instance.model.devices != ()
+        self._learning.ended(instance.instance_id, out_of_memory=out_of_memory, said_so=said_so)
         self._save()
         if out_of_memory:
             self._observer.ran_out_of_memory(instance.model.id, loading=instance.ready_at is None)

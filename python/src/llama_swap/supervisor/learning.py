@@ -1,12 +1,12 @@
 """What runs teach: how much memory a model took at most and how long it loaded, told to the store of figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llama_swap.footprint.learned import RunFigures
 from llama_swap.gpu import MemoryReading
 from llama_swap.scheduler.memory import UNKNOWN_NEED, Need, NeedSource
-from llama_swap.supervisor.memory import ON_DEVICES_BYTES, device_use, host_use, use_by_others
+from llama_swap.supervisor.memory import ON_DEVICES_BYTES, device_room, device_use, host_use, use_by_others
 from llama_swap.supervisor.ports import KeepsFigures
 
 _WORTH_NOTING_BYTES = 32 << 20
@@ -27,6 +27,7 @@ class Run:
         peaks: pool -> the most bytes that were seen.
         noted: the same as they were recorded last; None before.
         others_before_bytes: what was used of the devices when it started, and was not seen to be ours.
+        room_bytes: what was free of the devices that it could see when it started.
         is_hidden: it has memory of devices that is not seen to be its own, so that it teaches nothing about memory.
     """
 
@@ -40,6 +41,7 @@ class Run:
     noted: Mapping[str, int] | None = None
     noted_host_bytes: int = 0
     others_before_bytes: int = 0
+    room_bytes: int = 0
     is_hidden: bool = False
 
 
@@ -52,9 +54,11 @@ class Learning:
         self._device_bytes: int | None = None
         self._host_bytes: int | None = None
         self._others_bytes: int | None = None
+        self._free_bytes: dict[str, int] = {}
 
-    def started(self, instance_id: int, run: Run) -> None:
-        """A process is about to start."""
+    def started(self, instance_id: int, run: Run, devices: Sequence[str] = ()) -> None:
+        """A process is about to start that sees these devices, () all."""
+        run.room_bytes = sum(self._free_bytes.get(pool, 0) for pool in devices or self._free_bytes)
         run.others_before_bytes = self._others_bytes or 0
         self._runs[instance_id] = run
 
@@ -75,6 +79,7 @@ class Learning:
         self._device_bytes = sum(device.total_bytes or 0 for device in reading.devices) or None
         self._host_bytes = None if reading.host is None else reading.host.total_bytes
         self._others_bytes = use_by_others(reading)
+        self._free_bytes = device_room(reading)
         for instance_id, run in self._runs.items():
             if instance_id not in reading.holdings:
                 continue
@@ -89,8 +94,14 @@ class Learning:
                 news = True
         return news
 
-    def ended(self, instance_id: int, *, out_of_memory: bool) -> None:
-        """It is gone; one that ran out of memory gets more the next time."""
+    def ended(self, instance_id: int, *, out_of_memory: bool, said_so: bool = False) -> None:
+        """It is gone; one that ran out of memory gets more the next time.
+
+        Args:
+            instance_id: which one.
+            out_of_memory: that is why.
+            said_so: it complained, as those do that a device refuses memory; the kernel ends one without a word.
+        """
         run = self._runs.pop(instance_id, None)
         if run is None or run.identity is None:
             return
@@ -98,9 +109,15 @@ class Learning:
         if out_of_memory:
             need = run.need or UNKNOWN_NEED
             device = _more_than(need.device_bytes, sum(run.peaks.values()), self._device_bytes)
+            if need.source is NeedSource.UNKNOWN and run.ready_at is None:
+                device = self._room_of(run) if said_so else 0
             # One that uses no device ran out of the machine's memory.
             host = 0 if device else _more_than(need.host_bytes, run.host_bytes, self._host_bytes)
             self._figures.raise_(run.identity, device, host)
+
+    def _room_of(self, run: Run) -> int:
+        """What one had of the devices that loaded alone: all that was free, less what others took meanwhile."""
+        return max(0, run.room_bytes - max(0, (self._others_bytes or 0) - run.others_before_bytes))
 
     def _is_hidden(self, run: Run) -> bool:
         """By the first reading of one that is ready; one that is seen on a device after all is not."""

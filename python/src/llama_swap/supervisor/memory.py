@@ -79,6 +79,12 @@ def device_use(reading: MemoryReading, instance_id: int) -> dict[str, int]:
     }
 
 
+def device_room(reading: MemoryReading) -> dict[str, int]:
+    """What is free of each device that has memory of its own."""
+    devices = [device for device in reading.devices if device.memory_kind is MemoryKind.DEDICATED]
+    return {pool_of(device): device.free_bytes for device in devices if device.free_bytes is not None}
+
+
 def use_by_others(reading: MemoryReading) -> int | None:
     """What is used of devices and is not seen to be ours; None where no device has memory of its own."""
     devices = [device for device in reading.devices if device.memory_kind is MemoryKind.DEDICATED]

@@ -163,7 +163,7 @@ def _all_of(
     free = free if named is None else named
     if not free:
         return [Site((), host or {pool: 0 for pool in rooms if set(rooms) == {HOST}}, takes_all=set(rooms) == {HOST})]
-    least = need.least_bytes or 0
+    least = need.floor_bytes
     if not _can_share(free):
         return [Site((device,), host, least, takes_all=True) for device in free]
     return [Site(free, host, least, takes_all=True)]
