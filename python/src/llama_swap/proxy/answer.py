@@ -37,6 +37,9 @@ class Framing(Enum):
     UNTIL_CLOSE = auto()
 
 
+_CHUNKED_FOR_CLIENT = (Framing.CHUNKED, Framing.UNTIL_CLOSE)
+
+
 class AnswerHead:
     """One parsed head, and where its body is chunked the parser that reads that.
 
@@ -74,27 +77,27 @@ class AnswerHead:
             BadAnswerError: it is malformed or ambiguous.
         """
         line = _STATUS_LINE.match(head)
-        self.headers: list[tuple[bytes, bytes]] = _FIELD.findall(head)
-        if line is None or head.count(b"\n") != len(self.headers) + 2:
+        headers: list[tuple[bytes, bytes]] = _FIELD.findall(head)
+        if line is None or head.count(b"\n") != len(headers) + 2:
             raise BadAnswerError("the answer's head is malformed")
         minor, status, reason = line.groups()
+        fields = {name.lower(): value for name, value in headers}
+        if len(fields) != len(headers):
+            fields = _joined(headers)
+        modern: bool = minor == b"1"
+        self.headers, self.fields = headers, fields
         self.status = int(status)
         self.reason: bytes = reason or b""
-        self.fields = {name.lower(): value for name, value in self.headers}
-        if len(self.fields) != len(self.headers):
-            self.fields = _joined(self.headers)
-        modern: bool = minor == b"1"
         self.left = 0
         self.framing = self._framing(method, modern=modern)
-        self.keep_alive = modern if b"connection" not in self.fields else self._is_kept(modern=modern)
+        self.keep_alive = self._is_kept(modern=modern) if b"connection" in fields else modern
         self.parser: httptools.HttpResponseParser = None  # type: ignore[assignment] # read of a chunked body only
         if self.framing is Framing.CHUNKED:
             self._read_chunks(head, on_body)
 
     def _framing(self, method: str, *, modern: bool) -> Framing:
-        coding = self.fields.get(b"transfer-encoding")
-        length = self.fields.get(b"content-length")
-        size = 0
+        fields, size = self.fields, 0
+        coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
         if coding is not None:
             if length is not None or not modern or coding.strip().lower() != b"chunked":
                 raise BadAnswerError("the answer's Transfer-Encoding is not plain `chunked`, or does not fit its head")
@@ -205,7 +208,7 @@ def blank_surplus(last_read: bytes, data: bytes) -> int | None:
     return max(0, run - 4) if content else None
 
 
-def client_head(head: AnswerHead, *, added: Sequence[tuple[str, str]], modern: bool, closes: bool) -> bytes:
+def client_head(head: AnswerHead, added: Sequence[tuple[str, str]], *, modern: bool, closes: bool) -> bytes:
     """The head that the client gets for an answer.
 
     Args:
@@ -214,15 +217,16 @@ def client_head(head: AnswerHead, *, added: Sequence[tuple[str, str]], modern: b
         modern: the client speaks HTTP/1.1.
         closes: its connection ends with this answer.
     """
+    fields = head.fields
     # RFC 9112 §6.3: a 204 has no length either.
     dropped = _LENGTH_ONLY if head.status == _NO_CONTENT else _NOTHING
-    sent = response_headers(head.headers, head.fields, added=added, dropped=dropped)
-    if modern and (head.framing is Framing.CHUNKED or head.framing is Framing.UNTIL_CLOSE):
+    sent = response_headers(head.headers, fields, added=added, dropped=dropped)
+    if modern and head.framing in _CHUNKED_FOR_CLIENT:
         sent.append((b"Transfer-Encoding", b"chunked"))
     if closes:
         sent.append((b"Connection", b"close"))
     elif not modern:
         sent.append((b"Connection", b"keep-alive"))
-    if b"date" not in head.fields:
+    if b"date" not in fields:
         sent.append((b"Date", http_date(int(time()))))
     return serialize(b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), sent)

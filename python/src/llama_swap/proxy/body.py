@@ -89,10 +89,14 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     Raises:
         RequestError: BODY_TOO_LARGE, or INVALID_REQUEST for a body that is broken or in an unknown coding.
     """
-    check_length(request, limit_bytes)
+    length = request.content_length or 0
+    if limit_bytes and length > limit_bytes:
+        raise _too_large(limit_bytes)
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding == "identity" and _is_here_already(request):
-        return request.content.read_nowait()
+    if 0 < length <= _SMALL_BYTES and coding == "identity":
+        content = request.content
+        if content.is_eof() and content.exception() is None:
+            return content.read_nowait()  # it came in one read with its head, as most do
     pieces = read_pieces(request)
     if coding != "identity":
         limit_bytes = limit_bytes or COMPRESSED_LIMIT_BYTES
@@ -113,13 +117,6 @@ async def read_body(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
             first = b""
         whole.write(piece)
     return first or whole.getvalue()
-
-
-def _is_here_already(request: web.BaseRequest) -> bool:
-    """Whether a body came in one read with its head, as most do; its length was checked then."""
-    if not 0 < (request.content_length or 0) <= _SMALL_BYTES:
-        return False
-    return request.content.is_eof() and request.content.exception() is None
 
 
 class StreamedBody:

@@ -70,12 +70,13 @@ async def forward(
         RequestError: UPSTREAM_FAILED or UPSTREAM_TIMEOUT, only while nothing was sent to the client;
             INVALID_REQUEST where the request cannot be written without ambiguity.
     """
-    head = _request_head(request, upstream, outgoing)
+    hides = _could_hide_request(outgoing.body)
+    head = _request_head(request, upstream, outgoing, last=hides)
     relay: Relay | None = None
     try:
-        relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=True)
+        relay = await _attempt(request, upstream, outgoing, exchange, head=head, hides=hides, pooled=True)
         if relay is None:
-            relay = await _attempt(request, upstream, outgoing, exchange, head=head, pooled=False)
+            relay = await _attempt(request, upstream, outgoing, exchange, head=head, hides=hides, pooled=False)
         assert relay is not None  # noqa: S101 - only a pooled connection asks for another attempt
         if relay.ending is Ending.CUT_SHORT:
             await _ask_why(relay, exchange)
@@ -99,7 +100,7 @@ def has_left(request: web.BaseRequest) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoing) -> bytes:
+def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoing, *, last: bool) -> bytes:
     body = outgoing.body
     length = len(body) if isinstance(body, bytes) else body.length_bytes if body is not None else None
     headers = request_headers(
@@ -110,7 +111,7 @@ def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoi
         method=outgoing.method,
         length_bytes=length,
         chunked=body is not None and length is None,
-        last=_could_hide_request(body),
+        last=last,
         readable=outgoing.readable,
     )
     return serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), headers)
@@ -125,10 +126,10 @@ def _could_hide_request(body: bytes | BodySource | None) -> bool:
     return bool(body) and not (isinstance(body, bytes) and _OBJECT.match(body))
 
 
-def _was_read(outgoing: Outgoing, relay: Relay) -> bool:
+def _was_read(outgoing: Outgoing, relay: Relay, *, hides: bool) -> bool:
     """Whether the upstream has certainly taken the request's body, so that its next answer is not to a piece of it."""
     refused = relay.head is None or relay.head.status >= 400  # noqa: PLR2004 - RFC 9110's classes
-    return not outgoing.body or not (refused or _could_hide_request(outgoing.body))
+    return not outgoing.body or not (refused or hides)
 
 
 async def connect(upstream: Upstream, outgoing: Outgoing, *, pooled: bool) -> UpstreamConnection:
@@ -150,9 +151,13 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
     exchange: Exchange,
     *,
     head: bytes,
+    hides: bool,
     pooled: bool,
 ) -> Relay | None:
-    """One request on one connection; None where another attempt may be made."""
+    """One request on one connection; None where another attempt may be made.
+
+    ``hides`` is whether its body could be read as a request.
+    """
     exchange.upstream_sent_at = None
     connection = await connect(upstream, outgoing, pooled=pooled)
     relay: Relay | None = None
@@ -160,7 +165,7 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
         relay = Relay(request, connection, outgoing, exchange)
         sent = await _send(connection, relay, head, outgoing, exchange)
         await _follow(request, upstream, relay)
-        relay.reusable = relay.reusable and sent and _was_read(outgoing, relay)
+        relay.reusable = relay.reusable and sent and _was_read(outgoing, relay, hides=hides)
     except BaseException as error:
         if relay is not None:
             if isinstance(error, asyncio.CancelledError):

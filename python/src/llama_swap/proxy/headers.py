@@ -33,6 +33,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 _Header = tuple[bytes, bytes]
 
+_EVENT_STREAM = b"text/event-stream"
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 _TARGET = re.compile(rb"/[!-~\x80-\xff]*")
 
@@ -165,7 +166,7 @@ def response_headers(
     if fields is None:
         fields = {name.lower(): value for name, value in headers}
     extra = [(name.encode(), value.encode()) for name, value in added] if added else []
-    if _is_event_stream_type(fields.get(b"content-type", b"")):
+    if fields.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM:
         extra.append((b"X-Accel-Buffering", b"no"))
     unwanted = HOP_BY_HOP
     if extra or dropped:
@@ -181,11 +182,7 @@ def response_headers(
 
 def is_event_stream(headers: RawHeaders) -> bool:
     """Whether the answer is ``text/event-stream``."""
-    return any(name.lower() == b"content-type" and _is_event_stream_type(value) for name, value in headers)
-
-
-def _is_event_stream_type(content_type: bytes) -> bool:
-    return content_type[:17].lower() == b"text/event-stream"
+    return any(name.lower() == b"content-type" and value[:17].lower() == _EVENT_STREAM for name, value in headers)
 
 
 def serialize(first_line: bytes, headers: RawHeaders) -> bytes:

@@ -103,7 +103,8 @@ class Relay:
 
     def dispose(self) -> None:
         """Let go of everything that refers back: a request and its body must not be left to the collector."""
-        self._stop_head_deadline()
+        if self._head_deadline is not None:
+            self._stop_head_deadline()
         if self.head is not None:
             self.head.dispose()
             self.head = None
@@ -137,12 +138,13 @@ class Relay:
         """Send the head, in one write with the part of the body that came with it."""
         if head.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
             raise BadAnswerError("the upstream switched protocols unasked")
-        self._stop_head_deadline()
+        if self._head_deadline is not None:
+            self._stop_head_deadline()
         receive = self._receiver(head)
-        out: list[bytes] = []
         outgoing, exchange = self._outgoing, self._exchange
+        out: list[bytes] = []
         if outgoing.early is None:
-            out.append(client_head(head, added=outgoing.response_headers, modern=self._modern, closes=self.closes))
+            out.append(client_head(head, outgoing.response_headers, modern=self._modern, closes=self.closes))
         self.head = head
         exchange.status = head.status
         exchange.headers = head.headers
@@ -153,20 +155,21 @@ class Relay:
         self._connection.on_data = receive
         if head.framing is Framing.NONE:
             self._complete(head)
-        write = self._write
+        client = self._client
         if body:
             self._write = out.append
             receive(body)
-            self._write = write
-        if out and not self._client.is_closing():
-            write(b"".join(out))
+            self._write = client.write
+        if out and not client.is_closing():
+            client.write(b"".join(out))
         if self.ending is None and not self.paused:
             self._check_client()
 
     def _receiver(self, head: AnswerHead) -> Callable[[bytes], None]:
         """Choose how the body is read, and whether the client's connection can outlive it."""
         modern = self._modern
-        self.closes = self.closes or not self._request.content.is_eof()
+        if not self._request.content.is_eof():
+            self.closes = True
         if head.framing is Framing.LENGTH:
             return self._read_length
         if head.framing is Framing.CHUNKED:
@@ -185,15 +188,14 @@ class Relay:
         if head is None or self._client.is_closing():
             self._end(Ending.CLIENT_GONE)
             return
-        surplus = len(data) > head.left
-        if surplus:
-            data = data[: head.left]
-        head.left -= len(data)
+        left = head.left = head.left - len(data)
+        if left < 0:
+            data = data[:left]
         self._write(data)
         self._keep(data)
-        if not head.left:
+        if left <= 0:
             self._complete(head)
-            if surplus:
+            if left:
                 self._surplus(b"")
         elif self._protocol._paused:  # noqa: SLF001 - as in _client_is_slow, which would cost a call a read
             self._pause()
@@ -323,7 +325,7 @@ class Relay:
         if self.ending is not None:
             return
         self.ending = ending
-        self.detail = detail
         if ending is not Ending.COMPLETE:
+            self.detail = detail
             self._connection.abort()
         self.progress.end()
