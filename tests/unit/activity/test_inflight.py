@@ -4,12 +4,14 @@ import asyncio
 from types import SimpleNamespace
 
 from llama_swap.activity import inflight
-from llama_swap.activity.inflight import InflightTable
+from llama_swap.activity.inflight import InflightRequest, InflightTable
 
 
 def _enter(table, **fields):
     defaults = {"model": "m", "method": "POST", "req_path": "/v1/chat/completions", "cancel": lambda: None}
-    return table.enter(**{**defaults, **fields})
+    request = InflightRequest(**{**defaults, **fields})
+    table.enter(request)
+    return request
 
 
 def test_a_request_from_arrival_to_end():

@@ -7,7 +7,7 @@ import pytest
 
 from llama_swap.api.directory import Desk, Directory, local_destination
 from llama_swap.api.names import find_destination, locate
-from llama_swap.api.site import ProfileSwitch
+from llama_swap.api.site import ProfileSwitch, Site
 from llama_swap.api.visit import Visit
 from llama_swap.config import PortBook, load_config
 from llama_swap.scheduler.events import NO_TERMS, Terms
@@ -101,9 +101,10 @@ def test_keys_and_hosts(config):
 
 def test_a_reload_makes_another(config):
     """And nothing else does."""
-    desk = Desk()
-    first = desk.directory(config)
-    assert desk.directory(config) is first
-    other = replace(config, api_keys=("new",))
-    assert desk.directory(other).keys == (b"new",)
-    assert desk.directory(other) is desk.directory(other)
+    site = SimpleNamespace(desk=Desk(), supervisor=SimpleNamespace(config=config))
+    directory_of = Site.directory.fget
+    first = directory_of(site)
+    assert directory_of(site) is first
+    site.supervisor.config = replace(config, api_keys=("new",))
+    assert directory_of(site).keys == (b"new",)
+    assert directory_of(site) is directory_of(site)

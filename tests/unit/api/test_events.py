@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from llama_swap.activity import InflightTable
+from llama_swap.activity import InflightRequest, InflightTable
 from llama_swap.api import events
 from llama_swap.api.events import EventFeed, Picture
 from llama_swap.config import PortBook, load_config
@@ -37,7 +37,9 @@ class Service:
 
     def request(self):
         """A request in flight."""
-        return self.inflight.enter(model="m", method="POST", req_path="/v1/x", cancel=lambda: None)
+        request = InflightRequest("m", "POST", "/v1/x", lambda: None)
+        self.inflight.enter(request)
+        return request
 
 
 @pytest.fixture

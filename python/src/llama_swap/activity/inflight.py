@@ -62,13 +62,18 @@ class InflightRequest(msgspec.Struct, eq=False):
     """One request on its way.
 
     Attributes:
-        id: unique in this run of the service.
+        model: the configured ID.
+        method: GET, POST ...
+        req_path: without query.
         cancel: ends the request's handler.
-        answer: its answer, before as after there is one.
+        req_headers: kept as they are; read only when somebody looks.
+        remote_ip: the client's address.
+        metadata: as in the activity row.
+        answer: fills itself while the request is served.
+        id: given by the table; unique in this run of the service.
         cancelled: somebody asked to end it; its handler can tell that from a client that left.
     """
 
-    id: str
     model: str
     method: str
     req_path: str
@@ -76,8 +81,9 @@ class InflightRequest(msgspec.Struct, eq=False):
     req_headers: HeaderPairs = ()
     remote_ip: str = ""
     metadata: Mapping[str, str] = NO_METADATA
-    started_at: float = msgspec.field(default_factory=time.time)
     answer: Answer = NO_ANSWER
+    id: str = ""
+    started_at: float = msgspec.field(default_factory=time.time)
     state: InflightState = InflightState.WAITING
     cancelled: bool = False
     reported_bytes: int = 0
@@ -100,37 +106,12 @@ class InflightTable:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def enter(  # noqa: PLR0913 - what the table shows of a request, by name
-        self,
-        *,
-        model: str,
-        method: str,
-        req_path: str,
-        cancel: Callable[[], object],
-        req_headers: HeaderPairs = (),
-        remote_ip: str = "",
-        metadata: Mapping[str, str] = NO_METADATA,
-        answer: Answer = NO_ANSWER,
-    ) -> InflightRequest:
-        """Add a request that waits; whoever calls this calls :meth:`leave` in any case.
-
-        Args:
-            model: the configured ID.
-            method: GET, POST ...
-            req_path: without query.
-            cancel: ends the request's handler.
-            req_headers: kept as they are; read only when somebody looks.
-            remote_ip: the client's address.
-            metadata: as in the activity row.
-            answer: fills itself while the request is served.
-        """
-        request = InflightRequest(
-            str(next(self._ids)), model, method, req_path, cancel, req_headers, remote_ip, metadata, answer=answer
-        )
+    def enter(self, request: InflightRequest) -> None:
+        """Add a request that waits; whoever calls this calls :meth:`leave` in any case."""
+        request.id = str(next(self._ids))
         self._requests[request.id] = request
         if self._listeners:
             self._announce(request)
-        return request
 
     def serve(self, request: InflightRequest) -> None:
         """The request has an instance now."""

@@ -52,7 +52,6 @@ NO_SPANS = Spans()
 
 
 def spans(
-    *,
     queue_seconds: float,
     load_seconds: float,
     granted_at: float,

@@ -69,11 +69,10 @@ class _UsageMember(msgspec.Struct):
 
     def cached(self) -> float:
         """Cached tokens, wherever they stand."""
-        cached = self.cache_read_input_tokens
-        for details in (self.input_tokens_details, self.prompt_tokens_details):
-            if details is not None and cached < 0:
-                cached = details.cached_tokens
-        return cached
+        details = self.input_tokens_details or self.prompt_tokens_details
+        if details is None or self.cache_read_input_tokens >= 0:
+            return self.cache_read_input_tokens
+        return details.cached_tokens
 
 
 class _Timings(msgspec.Struct):
@@ -155,9 +154,9 @@ class _Tally(msgspec.Struct):
         """Take the members of one answer or event."""
         if found.usage is not None:
             self._add_usage(found.usage)
-        for nested in (found.response, found.message):
-            if nested is not None and nested.usage is not None:
-                self._add_usage(nested.usage)
+        nested = found.response or found.message
+        if nested is not None and nested.usage is not None:
+            self._add_usage(nested.usage)
         self.timings = found.timings or self.timings
         self.metrics = found.metrics or self.metrics
 
@@ -221,14 +220,16 @@ def read_usage(sample: ResponseSample) -> Usage:
     """The usage in an answer; :data:`NO_USAGE` for errors and for answers that tell none. Never raises."""
     if sample.status != 200 or not sample.head:  # noqa: PLR2004 - RFC 9110 §15.3.1
         return NO_USAGE
-    text = _text_of(sample)
+    if sample.content_encoding:
+        unpacked = _unpacked(sample)
+        if unpacked is None:
+            return NO_USAGE
+        sample = unpacked
     tally = _Tally()
-    if text is None:
-        return NO_USAGE
     if "text/event-stream" in sample.content_type:
-        _read_events(tally, text)
+        _read_events(tally, sample)
     else:
-        _read_document(tally, text)
+        _read_document(tally, sample)
     return tally.usage()
 
 
@@ -237,41 +238,33 @@ def is_quickly_read(sample: ResponseSample) -> bool:
     return not sample.content_encoding and len(sample.head) <= _START_BYTES + TAIL_BYTES
 
 
-class _Text(msgspec.Struct, frozen=True, gc=False):
-    """An answer without its content coding.
-
-    Attributes:
-        head: its beginning; all of it when ``whole``.
-        end: its last bytes; "" where they cannot be known.
-        complete: it came to its own end.
-    """
-
-    head: bytes
-    end: bytes
-    whole: bool
-    complete: bool
-
-
-def _text_of(sample: ResponseSample) -> _Text | None:
-    head, tail, whole = sample.head, sample.tail, sample.is_whole
-    if sample.content_encoding:
-        inflated = inflate(head, sample.content_encoding)
-        if inflated is None:
-            return None
-        # The tail of a body that was not kept whole cannot be unpacked.
-        tail = inflated[-TAIL_BYTES:] if whole and len(inflated) < INFLATED_BYTES else b""
-        head, whole = inflated[:HEAD_BYTES], whole and len(inflated) <= HEAD_BYTES
-    elif whole:
-        tail = head[-TAIL_BYTES:]
-    return _Text(head, tail, whole, sample.complete)
+def _unpacked(sample: ResponseSample) -> ResponseSample | None:
+    """As much as can be had of an answer without its content coding; None where nothing can."""
+    text = inflate(sample.head, sample.content_encoding)
+    if text is None:
+        return None
+    # The tail of a body that was not kept whole cannot be unpacked.
+    is_known_to_its_end = sample.is_whole and len(text) < INFLATED_BYTES
+    return replace(
+        sample,
+        content_encoding="",
+        head=text[:HEAD_BYTES],
+        tail=text[-TAIL_BYTES:] if is_known_to_its_end else b"",
+        total_bytes=len(text) if sample.is_whole else len(text) + 1,
+    )
 
 
-def _read_document(tally: _Tally, text: _Text) -> None:
+def _read_document(tally: _Tally, sample: ResponseSample) -> None:
     """A JSON answer, or the ends of one."""
-    if not (text.whole and _read_whole_document(tally, text.head)):
-        _add_found(tally, objects_at_start(text.head[:_START_BYTES], _NAMES))
-        if text.complete:
-            _add_found(tally, objects_at_end(text.end, _NAMES, _CONTAINERS))
+    if not (sample.is_whole and _read_whole_document(tally, sample.head)):
+        _add_found(tally, objects_at_start(sample.head[:_START_BYTES], _NAMES))
+        if sample.complete:
+            _add_found(tally, objects_at_end(_end_of(sample), _NAMES, _CONTAINERS))
+
+
+def _end_of(sample: ResponseSample) -> bytes:
+    """The last bytes of an answer that is not compressed; b"" where they cannot be known."""
+    return sample.head[-TAIL_BYTES:] if sample.is_whole else sample.tail
 
 
 def _read_whole_document(tally: _Tally, text: bytes) -> bool:
@@ -287,14 +280,14 @@ def _read_whole_document(tally: _Tally, text: bytes) -> bool:
     return True
 
 
-def _read_events(tally: _Tally, text: _Text) -> None:
+def _read_events(tally: _Tally, sample: ResponseSample) -> None:
     """A stream of server-sent events: its first ones and its last ones."""
-    if text.whole and len(text.head) <= _START_BYTES + TAIL_BYTES:
-        _add_lines(tally, text.head)
+    if sample.is_whole and len(sample.head) <= _START_BYTES + TAIL_BYTES:
+        _add_lines(tally, sample.head)
         return
-    _add_lines(tally, text.head[:_START_BYTES])
+    _add_lines(tally, sample.head[:_START_BYTES])
     # The first line of the end is an event without its beginning; a whole answer may stand in it (Responses API).
-    cut, newline, lines = text.end.partition(b"\n")
+    cut, newline, lines = _end_of(sample).partition(b"\n")
     if newline:
         _add_found(tally, objects_at_end(cut, _NAMES, _CONTAINERS))
     _add_lines(tally, lines)

@@ -86,16 +86,14 @@ class Directory:
 
 
 class Desk:
-    """Has the directory of the configuration in force."""
+    """Has the directory that was made last; None before the first."""
 
-    __slots__ = ("_directory",)
+    __slots__ = ("directory",)
 
     def __init__(self) -> None:
-        self._directory: Directory | None = None
+        self.directory: Directory | None = None
 
-    def directory(self, config: Config) -> Directory:
-        """Made anew when the configuration is another one."""
-        directory = self._directory
-        if directory is None or directory.config is not config:
-            directory = self._directory = Directory(config)
-        return directory
+    def renew(self, config: Config) -> Directory:
+        """Put the directory of another configuration there."""
+        self.directory = Directory(config)
+        return self.directory

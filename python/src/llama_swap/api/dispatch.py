@@ -1,6 +1,6 @@
 """Send a request where it belongs - to a local model or to a peer - and note what happens to it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from aiohttp import web
 
@@ -34,8 +34,7 @@ async def dispatch(  # noqa: PLR0913 - what comes in, where it goes, and what of
     metering = visit.site.metering
     if not metering.covers(request.method, path):
         return await _send(request, visit, destination, target, body)
-    held = b"" if body is None else body if isinstance(body, bytes) else None
-    with metering.watch(request, visit, path=path, body=held, metadata=row_metadata(visit.selector, destination)):
+    with metering.watch(request, visit, path=path, body=body, metadata=row_metadata(visit.selector, destination)):
         return await _send(request, visit, destination, target, body)
 
 
@@ -44,9 +43,9 @@ def row_metadata(selector: str, destination: Destination) -> Mapping[str, str]:
     return {"selector": selector, **destination.metadata} if selector else destination.metadata
 
 
-async def _send(
+def _send(
     request: web.Request, visit: Visit, destination: Destination, target: str, body: bytes | BodySource | None
-) -> web.StreamResponse:
+) -> Awaitable[web.StreamResponse]:
     if isinstance(destination.served_by, Model):
-        return await relay(request, visit, destination.served_by, target=target, body=body)
-    return await relay_to_peer(request, visit, destination.served_by, target=target, body=body)
+        return relay(request, visit, destination.served_by, target=target, body=body)
+    return relay_to_peer(request, visit, destination.served_by, target=target, body=body)

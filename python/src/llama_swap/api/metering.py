@@ -26,13 +26,12 @@ from llama_swap.activity import (
     Recorder,
     ResponseSample,
     Row,
-    Spans,
     spans,
 )
 from llama_swap.api.errors import TABLE
 from llama_swap.api.visit import Visit
 from llama_swap.errors import Reason, RequestError
-from llama_swap.proxy.exchange import Exchange
+from llama_swap.proxy.exchange import BodySource, Exchange
 from llama_swap.proxy.exchange import Outcome as ExchangeOutcome
 
 CLIENT_GONE_STATUS = 499
@@ -75,7 +74,7 @@ class Metering:
         visit: Visit,
         *,
         path: str,
-        body: bytes | None = None,
+        body: bytes | BodySource | None = None,
         metadata: Mapping[str, str] = NO_METADATA,
     ) -> "Meter":
         """Keep a request in the in-flight table while this lasts, and make a row of it at the end.
@@ -84,33 +83,26 @@ class Metering:
             request: as it came.
             visit: names the model already; its lease and exchange are read at the end.
             path: the route's; below ``/upstream/MODEL`` the rest. Without query.
-            body: as it goes to the upstream; None where it is not held.
+            body: as it goes to the upstream.
             metadata: for the row, such as ``selector``.
         """
         task, exchange = asyncio.current_task(), visit.exchange
         assert task is not None  # noqa: S101 - a handler runs in a task
-        visit.entry = entry = self.table.enter(
-            model=visit.model,
-            method=request.method,
-            req_path=path,
-            cancel=task.cancel,
-            req_headers=request.raw_headers,
-            remote_ip=request.remote or "",
-            metadata=metadata,
-            answer=exchange,
-        )
+        headers, client = request.raw_headers, request.remote or ""
+        entry = InflightRequest(visit.model, request.method, path, task.cancel, headers, client, metadata, exchange)
         sampler = BodySampler(_CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES)
+        visit.entry = entry
         exchange.on_head = partial(self.table.answered, entry)
         exchange.on_piece = sampler.add
-        return Meter(self, request, visit, path, body, entry, sampler)
+        self.table.enter(entry)
+        return Meter(self, request, visit, body, entry, sampler)
 
 
 class Meter(msgspec.Struct, frozen=True, eq=False):
     """One metered request; a context manager that lasts as long.
 
     Attributes:
-        path: without query, as in llama-swap's rows.
-        body: as it goes to the upstream; None where it is not held (forms, streamed bodies).
+        body: as it goes to the upstream.
         entry: its line in the in-flight table.
         sampler: is given every piece of the answer's body.
     """
@@ -118,8 +110,7 @@ class Meter(msgspec.Struct, frozen=True, eq=False):
     metering: Metering
     request: web.BaseRequest
     visit: Visit
-    path: str
-    body: bytes | None
+    body: bytes | BodySource | None
     entry: InflightRequest
     sampler: BodySampler
 
@@ -135,7 +126,9 @@ class Meter(msgspec.Struct, frozen=True, eq=False):
         if self.request.method != "POST":
             return
         ending = _ending(self, error)
-        self.metering.recorder.record(_row(self, ending), _sample(self, ending), _exchanged(self, ending))
+        row, sample = _row(self, ending), _sample(self, ending)
+        exchanged = _exchanged(self, ending) if self.metering.captures.enabled else None
+        self.metering.recorder.record(row, sample, exchanged)
 
 
 def _ending(meter: Meter, error: BaseException | None) -> _Ending:
@@ -198,33 +191,29 @@ def _failure(exchange: Exchange, outcome: Outcome) -> str:
 
 
 def _row(meter: Meter, ending: _Ending) -> Row:
-    visit = meter.visit
+    visit, exchange, entry = meter.visit, meter.visit.exchange, meter.entry
+    where_time_went = NO_SPANS
+    if visit.lease is not None:
+        where_time_went = spans(
+            visit.queue_seconds or 0.0,
+            visit.load_seconds or 0.0,
+            granted_at=visit.lease.granted_at,
+            first_byte_at=meter.sampler.first_at,
+            finished_at=exchange.finished_at,
+        )
     return Row(
         timestamp=time.time(),
-        model=visit.model,
-        req_path=meter.path,
+        model=entry.model,
+        req_path=entry.req_path,
         resp_status_code=ending.status,
-        resp_content_type=visit.exchange.header(b"content-type").decode("latin-1"),
+        resp_content_type=_header(exchange, b"content-type"),
         duration_ms=int((time.monotonic() - visit.started_at) * 1000),
         outcome=ending.outcome,
         error_msg=ending.message,
-        metadata=meter.entry.metadata,
-        spans=_spans(meter),
+        metadata=entry.metadata,
+        spans=where_time_went,
         requested=visit.requested,
         request_id=f"{getrandbits(128):032x}",
-    )
-
-
-def _spans(meter: Meter) -> Spans:
-    visit = meter.visit
-    if visit.lease is None or visit.queue_seconds is None or visit.load_seconds is None:
-        return NO_SPANS
-    return spans(
-        queue_seconds=visit.queue_seconds,
-        load_seconds=visit.load_seconds,
-        granted_at=visit.lease.granted_at,
-        first_byte_at=meter.sampler.first_at,
-        finished_at=visit.exchange.finished_at,
     )
 
 
@@ -233,22 +222,24 @@ def _sample(meter: Meter, ending: _Ending) -> ResponseSample | None:
     if not exchange.status:
         return None
     return meter.sampler.sample(
-        content_type=exchange.header(b"content-type").decode("latin-1"),
-        content_encoding=exchange.header(b"content-encoding").decode("latin-1"),
+        content_type=_header(exchange, b"content-type"),
+        content_encoding=_header(exchange, b"content-encoding"),
         status=exchange.status,
         complete=ending.outcome is Outcome.OK,
     )
 
 
-def _exchanged(meter: Meter, ending: _Ending) -> Exchanged | None:
-    """For a capture, where any are kept."""
-    if not meter.metering.captures.enabled:
-        return None
-    head = meter.sampler.head()
+def _header(exchange: Exchange, name: bytes) -> str:
+    return exchange.header(name).decode("latin-1")
+
+
+def _exchanged(meter: Meter, ending: _Ending) -> Exchanged:
+    """For a capture; a body that streams was not held."""
+    head, body = meter.sampler.head(), meter.body
     return Exchanged(
-        req_path=meter.path,
+        req_path=meter.entry.req_path,
         req_headers=meter.request.raw_headers,
-        req_body=meter.body,
+        req_body=body if isinstance(body, bytes) else b"" if body is None else None,
         status=ending.status,
         resp_headers=meter.visit.exchange.headers,
         resp_body=head,

@@ -1,7 +1,7 @@
 """Routes that name their model: OpenAI's, Anthropic's and llama.cpp's (llama-swap v250, model routes)."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiohttp import web
@@ -116,14 +116,14 @@ async def infer_by_query(request: web.Request) -> web.StreamResponse:
     return await _send(request, visit, destination, None)
 
 
-async def _send(
+def _send(
     request: web.Request, visit: Visit, destination: Destination, body: bytes | BodySource | None
-) -> web.StreamResponse:
+) -> Awaitable[web.StreamResponse]:
     target = upstream_target(raw_target(request))
     if destination.renamed and "model" in request.query:
         path, _, query = target.partition("?")
         target = f"{path}?{rename_urlencoded(query.encode(), destination.name).decode()}"
-    return await dispatch(request, visit, destination, target=target, body=body, path=request.path)
+    return dispatch(request, visit, destination, target=target, body=body, path=request.path)
 
 
 async def _infer_routed(request: web.Request) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """One request to one model: wait for the lease, forward, release."""
 
 import asyncio
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -35,16 +36,23 @@ def raw_target(request: web.Request) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-async def relay(
+def relay(
     request: web.Request, visit: Visit, model: Model, *, target: str, body: bytes | BodySource | None
-) -> web.StreamResponse:
+) -> Awaitable[web.StreamResponse]:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
     outgoing = _outgoing(request, visit, model, target, body)
     if model.ignore_websockets and wants_websocket(request):
-        return await _join(request, visit, model, outgoing)
+        return _join(request, visit, model, outgoing)
     waiting = waiting_for(request, visit.site, model, visit)
     if waiting is None:
-        return await _serve_in_spite_of_a_death(request, visit, model, outgoing)
+        return _serve_in_spite_of_a_death(request, visit, model, outgoing)
+    return _serve_one_that_hears(request, visit, model, outgoing, waiting)
+
+
+async def _serve_one_that_hears(
+    request: web.Request, visit: Visit, model: Model, outgoing: Outgoing, waiting: Waiting
+) -> web.StreamResponse:
+    """Serve a client that is told how it stands while it waits."""
     try:
         return await _serve_in_spite_of_a_death(request, visit, model, outgoing, waiting)
     except RequestError as error:

@@ -87,7 +87,8 @@ class Site:
     @property
     def directory(self) -> Directory:
         """What that says to requests."""
-        return self.desk.directory(self.supervisor.config)
+        directory, config = self.desk.directory, self.supervisor.config
+        return directory if directory is not None and directory.config is config else self.desk.renew(config)
 
     @property
     def active_profile(self) -> Profile | None:
