@@ -138,42 +138,48 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, body
 
 
+async def serve_upstream(plane, reader, writer):
+    """One connection to the upstream: every request on it is played the script."""
+    plane.connections += 1
+    closed = asyncio.Event()
+    try:
+        while True:
+            peer = Peer(reader, writer, *await read_request(reader), closed)
+            plane.requests.append(peer)
+            await plane.script(peer)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        closed.set()
+        writer.close()
+
+
+async def respond(plane, request):
+    """What the front does with a request: forwards it, unless the test has something else in mind."""
+    exchange = Exchange()
+    plane.exchanges.append(exchange)
+    try:
+        if plane.on_request is not None:
+            return await plane.on_request(request, exchange)
+        body = await read_body(request, limit_bytes=0) if request.body_exists else None
+        fields = {"method": request.method, "target": request.raw_path, "body": body, **plane.outgoing}
+        outgoing = Outgoing(headers=request.raw_headers, model="m", **fields)
+        return await forward(request, plane.upstream, outgoing, exchange)
+    except RequestError as error:
+        return web.Response(status=502, text=f"{error.reason}: {error.message}")
+    finally:
+        plane.ended.set()
+
+
 @contextlib.asynccontextmanager
 async def running_plane(timeouts: UpstreamTimeouts | None = None, **listen) -> AsyncIterator[Plane]:
     """Upstream and front for one test."""
     plane: Plane
 
-    async def serve_upstream(reader, writer):
-        plane.connections += 1
-        closed = asyncio.Event()
-        try:
-            while True:
-                peer = Peer(reader, writer, *await read_request(reader), closed)
-                plane.requests.append(peer)
-                await plane.script(peer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            closed.set()
-            writer.close()
-
     async def handle(request):
-        exchange = Exchange()
-        plane.exchanges.append(exchange)
-        try:
-            if plane.on_request is not None:
-                return await plane.on_request(request, exchange)
-            body = await read_body(request, limit_bytes=0) if request.body_exists else None
-            fields = {"method": request.method, "target": request.raw_path, "body": body, **plane.outgoing}
-            outgoing = Outgoing(headers=request.raw_headers, model="m", **fields)
-            return await forward(request, plane.upstream, outgoing, exchange)
-        except RequestError as error:
-            return web.Response(status=502, text=f"{error.reason}: {error.message}")
-        finally:
-            plane.ended.set()
+        return await respond(plane, request)
 
-    upstream_server = await asyncio.start_server(serve_upstream, "127.0.0.1", 0)
-    upstream_port = upstream_server.sockets[0].getsockname()[1]
+    upstream_server = await asyncio.start_server(lambda *streams: serve_upstream(plane, *streams), "127.0.0.1", 0)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
     runner = front.make_runner(app, shutdown_timeout=0.1)
@@ -181,8 +187,8 @@ async def running_plane(timeouts: UpstreamTimeouts | None = None, **listen) -> A
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     server = await front.listen(runner, sock, **listen)
-    url = f"http://127.0.0.1:{upstream_port}"
-    plane = Plane(f"http://127.0.0.1:{port}", port, Upstream(url, timeouts), runner, server)
+    upstream = Upstream(f"http://127.0.0.1:{upstream_server.sockets[0].getsockname()[1]}", timeouts)
+    plane = Plane(f"http://127.0.0.1:{port}", port, upstream, runner, server)
     try:
         yield plane
     finally:
