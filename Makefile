@@ -8,9 +8,11 @@ LISTEN ?= 127.0.0.1:9292
 BIN := .venv/bin
 RUFF_PATHS := python/src tests bench
 
-# Test files share no state, but the tests of one file may share a running service.
+# Test files share no state, but the tests of one file may share a running service. They wait about as much as they
+# compute, so three processes keep two cores busy. In the order of the folders the long ones come first (the default,
+# files with many tests first, leaves the minute of fuzzing and the random worlds to the end).
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2 --dist loadscope
+PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-fast lint format docs conformance bench fuzz clean
 
