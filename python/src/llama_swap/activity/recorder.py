@@ -27,15 +27,14 @@ class Recorder:
         self._store = store
         self._captures = captures
         self._loop = asyncio.get_running_loop()
-        self._listeners: dict[object, RowListener] = {}
+        self._listeners: tuple[RowListener, ...] = ()
 
     def subscribe(self, listener: RowListener) -> Callable[[], None]:
         """Call ``listener`` on the loop with every complete row; it must not raise or wait. Returns how to stop."""
-        key = object()
-        self._listeners[key] = listener
+        self._listeners = (*self._listeners, listener)
 
         def unsubscribe() -> None:
-            self._listeners.pop(key, None)
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
 
         return unsubscribe
 
@@ -67,7 +66,7 @@ class Recorder:
         return row
 
     def _announce(self, row: Row) -> None:
-        for listener in list(self._listeners.values()):
+        for listener in self._listeners:
             listener(row)
 
 

@@ -39,55 +39,51 @@ class ResponseSample(msgspec.Struct, frozen=True, gc=False):
         return len(self.head) >= self.total_bytes
 
 
-class BodySampler:
+class BodySampler(msgspec.Struct, eq=False):
     """Collects the beginning and the end of one body, piece by piece.
 
     Pieces are kept as they are, so the cost of one is a comparison and an append.
 
-    Args:
+    Attributes:
         head_bytes: how much of the beginning to keep; more than :data:`HEAD_BYTES` only for captures.
         tail_bytes: how much of the end.
-
-    Attributes:
         first_at: when the first byte of the body came, in monotonic seconds. That is not when the head came: some
             servers send it before they have computed anything.
+        total_bytes: of the body so far.
     """
 
-    __slots__ = ("_head", "_head_limit", "_tail", "_tail_held", "_tail_limit", "first_at", "total_bytes")
-
-    def __init__(self, head_bytes: int = HEAD_BYTES, tail_bytes: int = TAIL_BYTES) -> None:
-        self.first_at: float | None = None
-        self.total_bytes = 0
-        self._head: list[bytes] = []
-        self._head_limit = head_bytes
-        self._tail: deque[bytes] = deque()
-        self._tail_held = 0
-        self._tail_limit = tail_bytes
+    head_bytes: int = HEAD_BYTES
+    tail_bytes: int = TAIL_BYTES
+    first_at: float | None = None
+    total_bytes: int = 0
+    _head: list[bytes] = msgspec.field(default_factory=list)
+    _tail: deque[bytes] = msgspec.field(default_factory=deque)
+    _tail_held: int = 0
 
     def add(self, piece: bytes) -> None:
         """Take note of the next bytes of the body."""
         if self.first_at is None:
             self.first_at = monotonic()
         self.total_bytes += len(piece)
-        if self.total_bytes <= self._head_limit:
+        if self.total_bytes <= self.head_bytes:
             self._head.append(piece)
         else:
             self._keep_end(piece)
 
     def _keep_end(self, piece: bytes) -> None:
-        if self.total_bytes - len(piece) < self._head_limit:
+        if self.total_bytes - len(piece) < self.head_bytes:
             self._head.append(piece)  # the head ends within it
-        if len(piece) > 2 * self._tail_limit:
+        if len(piece) > 2 * self.tail_bytes:
             # Do not keep a big read alive for the sake of its end.
-            piece = piece[-self._tail_limit :]
+            piece = piece[-self.tail_bytes :]
         self._tail.append(piece)
         self._tail_held += len(piece)
-        while self._tail_held - len(self._tail[0]) >= self._tail_limit:
+        while self._tail_held - len(self._tail[0]) >= self.tail_bytes:
             self._tail_held -= len(self._tail.popleft())
 
     def head(self) -> bytes:
         """The beginning, at most ``head_bytes``."""
-        return b"".join(self._head)[: self._head_limit]
+        return b"".join(self._head)[: self.head_bytes]
 
     def sample(self, *, content_type: str, content_encoding: str, status: int, complete: bool) -> ResponseSample:
         """What is known now about the body."""
@@ -96,7 +92,7 @@ class BodySampler:
             content_encoding=content_encoding,
             status=status,
             head=self.head(),
-            tail=b"".join(self._tail)[-self._tail_limit :],
+            tail=b"".join(self._tail)[-self.tail_bytes :],
             total_bytes=self.total_bytes,
             complete=complete,
         )

@@ -21,7 +21,7 @@ async def dispatch(  # noqa: PLR0913 - what comes in, where it goes, and what of
     body: bytes | BodySource | None,
     path: str,
 ) -> web.StreamResponse:
-    """Forward a request; the requests to models among them are metered.
+    """Forward a request to a model, and meter it.
 
     Args:
         request: as it came.
@@ -29,13 +29,11 @@ async def dispatch(  # noqa: PLR0913 - what comes in, where it goes, and what of
         destination: what serves it.
         target: path and query for the upstream.
         body: for the upstream.
-        path: what decides whether it is a request to a model: the route, or below ``/upstream/MODEL`` the rest.
+        path: of its row: the route, or below ``/upstream/MODEL`` the rest.
     """
-    metering = visit.site.metering
-    if not metering.covers(request.method, path):
-        return await _send(request, visit, destination, target, body)
-    with metering.watch(request, visit, path=path, body=body, metadata=row_metadata(visit.selector, destination)):
-        return await _send(request, visit, destination, target, body)
+    metadata = row_metadata(visit.selector, destination)
+    with visit.site.metering.watch(request, visit, path=path, body=body, metadata=metadata):
+        return await pass_on(request, visit, destination, target=target, body=body)
 
 
 def row_metadata(selector: str, destination: Destination) -> Mapping[str, str]:
@@ -43,9 +41,10 @@ def row_metadata(selector: str, destination: Destination) -> Mapping[str, str]:
     return {"selector": selector, **destination.metadata} if selector else destination.metadata
 
 
-def _send(
-    request: web.Request, visit: Visit, destination: Destination, target: str, body: bytes | BodySource | None
+def pass_on(
+    request: web.Request, visit: Visit, destination: Destination, *, target: str, body: bytes | BodySource | None
 ) -> Awaitable[web.StreamResponse]:
+    """Forward any request."""
     if isinstance(destination.served_by, Model):
         return relay(request, visit, destination.served_by, target=target, body=body)
     return relay_to_peer(request, visit, destination.served_by, target=target, body=body)

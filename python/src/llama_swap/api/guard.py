@@ -202,9 +202,10 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
 def _outcome(visit: Visit, status: int) -> str:
     """How a request ended, in one word."""
     outcome = visit.exchange.outcome
+    if outcome is Outcome.OK:
+        return "ok" if visit.exchange.status < 500 else "upstream_error"  # noqa: PLR2004 - the first of its own failures
     if outcome is not None:
-        failed = outcome is Outcome.OK and visit.exchange.status >= 500  # noqa: PLR2004 - the upstream's own failure
-        return "upstream_error" if failed else str(outcome)
+        return str(outcome)
     if status == _CLIENT_CLOSED_REQUEST:
         return "client_gone"
     refused = visit.refusal is not None or status >= 400  # noqa: PLR2004 - the first error status

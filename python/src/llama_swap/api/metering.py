@@ -126,7 +126,8 @@ class Meter(msgspec.Struct, frozen=True, eq=False):
         if self.request.method != "POST":
             return
         ending = _ending(self, error)
-        row, sample = _row(self, ending), _sample(self, ending)
+        content_type = self.visit.exchange.header(b"content-type").decode("latin-1")
+        row, sample = _row(self, ending, content_type), _sample(self, ending, content_type)
         exchanged = _exchanged(self, ending) if self.metering.captures.enabled else None
         self.metering.recorder.record(row, sample, exchanged)
 
@@ -190,7 +191,7 @@ def _failure(exchange: Exchange, outcome: Outcome) -> str:
     return exchange.detail
 
 
-def _row(meter: Meter, ending: _Ending) -> Row:
+def _row(meter: Meter, ending: _Ending, content_type: str) -> Row:
     visit, exchange, entry = meter.visit, meter.visit.exchange, meter.entry
     where_time_went = NO_SPANS
     if visit.lease is not None:
@@ -206,7 +207,7 @@ def _row(meter: Meter, ending: _Ending) -> Row:
         model=entry.model,
         req_path=entry.req_path,
         resp_status_code=ending.status,
-        resp_content_type=_header(exchange, b"content-type"),
+        resp_content_type=content_type,
         duration_ms=int((time.monotonic() - visit.started_at) * 1000),
         outcome=ending.outcome,
         error_msg=ending.message,
@@ -217,20 +218,16 @@ def _row(meter: Meter, ending: _Ending) -> Row:
     )
 
 
-def _sample(meter: Meter, ending: _Ending) -> ResponseSample | None:
+def _sample(meter: Meter, ending: _Ending, content_type: str) -> ResponseSample | None:
     exchange = meter.visit.exchange
     if not exchange.status:
         return None
     return meter.sampler.sample(
-        content_type=_header(exchange, b"content-type"),
-        content_encoding=_header(exchange, b"content-encoding"),
+        content_type=content_type,
+        content_encoding=exchange.header(b"content-encoding").decode("latin-1"),
         status=exchange.status,
         complete=ending.outcome is Outcome.OK,
     )
-
-
-def _header(exchange: Exchange, name: bytes) -> str:
-    return exchange.header(name).decode("latin-1")
 
 
 def _exchanged(meter: Meter, ending: _Ending) -> Exchanged:

@@ -59,20 +59,25 @@ class StdoutWriter:
         if not self._poll.poll(0):
             return False
         mark = self._mark(self._dropped)
-        self._dropped = 0
-        self._print(b"\n" + mark if self._inside_line else mark)
+        mark = b"\n" + mark if self._inside_line else mark
+        self._dropped, self._inside_line = 0, False
+        self._print(mark)
         return not self._dropped
 
     def _print(self, lines: bytes) -> None:
-        rest = lines if len(lines) <= _PIECE_BYTES else memoryview(lines)
-        while rest:
+        written = self._write(lines[:_PIECE_BYTES])
+        if written != len(lines):
+            self._print_on(lines, written)
+
+    def _print_on(self, lines: bytes, written: int) -> None:
+        """What is more than one piece, as far as the reader takes it."""
+        rest = memoryview(lines)[written:]
+        while rest and written:
             written = self._write(rest[:_PIECE_BYTES])
-            if not written:
-                self._dropped += 1
-                self._inside_line = len(rest) < len(lines)
-                return
             rest = rest[written:]
-        self._inside_line = False
+        if rest:
+            self._dropped += 1
+            self._inside_line = len(rest) < len(lines)
 
     def _write(self, piece: bytes | memoryview) -> int:
         """How much was taken; 0 when the reader did not come in time."""
