@@ -257,4 +257,3 @@ async def test_bodies_of_all_sizes_arrive(plane, wire, size):
     answer = await plane.ask(wire.post(body), EMPTY)
     assert answer.startswith(b"HTTP/1.1 200")
     assert plane.requests[0].body == body
-    assert plane.exchanges[0].request_bytes == size

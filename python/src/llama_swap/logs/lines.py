@@ -39,7 +39,3 @@ def log_decision(  # noqa: PLR0913 - one keyword for each field of the line
     named = f"{model} ({', '.join(about)})" if about else model
     fields[HUMAN] = f"{action.capitalize()} {named}: {because}"
     (logger.debug if routine else logger.info)("decision", **fields)
-
-
-def _without_query(path: str) -> str:
-    return path.partition("?")[0]

@@ -87,7 +87,6 @@ class Exchange(msgspec.Struct, eq=False):
 
     Attributes:
         status: the upstream's status; 0 while there is none.
-        request_bytes: body bytes sent to the upstream.
         response_bytes: body bytes sent to the client as they are on the wire, chunk framing included.
         upstream_sent_at: when the last byte of the request was handed to the kernel; None without a connection.
         first_byte_at: when the answer's head was complete.
@@ -104,7 +103,6 @@ class Exchange(msgspec.Struct, eq=False):
     """
 
     status: int = 0
-    request_bytes: int = 0
     response_bytes: int = 0
     upstream_sent_at: float | None = None
     first_byte_at: float | None = None

@@ -244,7 +244,6 @@ async def _send(
             connection.write(head + body)
         else:
             await connection.write_large(head, body)
-        exchange.request_bytes = len(body)
     else:
         connection.write(head)
         if body is not None:
@@ -254,14 +253,12 @@ async def _send(
 
 
 async def _send_source(connection: UpstreamConnection, relay: Relay, body: BodySource, exchange: Exchange) -> bool:
-    exchange.request_bytes = 0
     chunked = body.length_bytes is None
     try:
         async with relay.progress.while_running():
             async for piece in body.chunks():
                 if piece:
                     connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                    exchange.request_bytes += len(piece)
                     await connection.wait_writable()
             if chunked:
                 connection.write(b"0\r\n\r\n")

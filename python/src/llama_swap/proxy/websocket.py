@@ -74,7 +74,6 @@ class _Tunnel:
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Pass what the client sent."""
         self._connection.write(data)
-        self._exchange.request_bytes += len(data)
         if self._connection.is_congested and not self._client.is_closing():
             self._client.pause_reading()
             self._connection.on_writable = self._read_on
