@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -124,6 +125,21 @@ def test_nobody_leaves_again_for_what_is_too_large_for_the_card(serve, service, 
     assert errors_of(service.chat("u")) == (507, "insufficient_memory", "false")
     assert service.states() == {"b": "ready"}
     assert starts(service, "u", "b") == [1, 3]
+
+
+def test_who_waits_for_a_yield_does_not_hold_up_the_end(service, card):
+    """The service ends at once, and the request that it could never serve is told why."""
+    model = service.model(gib(4), vram="4GiB")
+    service.write({"models": {"a": model}, "routing": {"router": {"use": "fit"}}, "yield": {"requests": "wait"}})
+    service.start(env=card(24).env)
+    service.http.post("/api/yield", json={"because": "a film"})
+    with ThreadPoolExecutor(1) as clients:
+        waiting = clients.submit(service.chat, "a")
+        service.wait_until(lambda: service.http.get("/api/status").json()["queue"])
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 20, "the budget of requests that can be served is 30 s"
+        assert errors_of(waiting.result())[:2] == (503, "devices_yielded")
 
 
 def test_memory_of_the_machine_may_be_declared_alone(serve, service):

@@ -287,6 +287,51 @@ async def test_close_lets_requests_finish(make_plane):
         busy_writer.close()
 
 
+async def test_close_while_an_answer_is_sent(make_plane):
+    """Its connection was not idle yet, and was already past the look whether it is the last one."""
+    async with make_plane() as plane, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+
+        class Slow(web.Response):
+            async def write_eof(self, data=b""):
+                await super().write_eof(data)
+                closing = front.close(plane.runner, [plane.server], budget_seconds=60)
+                tasks.create_task(closing)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+
+        async def handle(request, exchange):
+            return Slow(text="whole")
+
+        plane.on_request = handle
+        reader, writer = await plane.client()
+        writer.write(GET)
+        assert (await reader.read()).endswith(b"whole")
+        writer.close()
+
+
+async def test_close_lets_those_be_answered_that_wait_for_nothing(make_plane):
+    """At the end of the budget, and only if anybody is left by then."""
+    async with make_plane() as plane, asyncio.timeout(5):
+        begun, told = asyncio.Event(), asyncio.Event()
+
+        async def handle(request, exchange):
+            begun.set()
+            await told.wait()
+            return web.Response(status=503, text="it ends")
+
+        plane.on_request = handle
+        reader, writer = await plane.client()
+        writer.write(GET)
+        await begun.wait()
+        await front.close(plane.runner, [plane.server], budget_seconds=0.05, before_cut=told.set)
+        answer = await reader.read()
+        assert (answer[:12], answer[-7:]) == (b"HTTP/1.1 503", b"it ends")
+        told.clear()
+        await front.close(plane.runner, [plane.server], budget_seconds=0.05, before_cut=told.set)
+        assert not told.is_set()
+        writer.close()
+
+
 @pytest.mark.parametrize("early", [False, True])
 async def test_close_cuts_what_outlasts_the_budget(make_plane, early):
     """An event stream gets its error event and no clean end; the exchange was cancelled, its client has not left."""

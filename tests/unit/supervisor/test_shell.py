@@ -6,9 +6,10 @@ import itertools
 import pytest
 
 from llama_swap.config import PortBook
+from llama_swap.errors import Reason
 from llama_swap.scheduler.state import Phase
 from llama_swap.supervisor import Supervisor
-from llama_swap.testing import RecordingObserver
+from llama_swap.testing import FakeLauncher, RecordingObserver
 
 from .conftest import make_config, needs, running
 
@@ -54,6 +55,37 @@ async def test_where_memory_decides_two_that_fit_stay_together(tmp_path, launche
         seen = [process.spec.env["CUDA_VISIBLE_DEVICES"] for process in launcher.processes]
         assert seen == ["GPU-0", "GPU-1"]
         assert observer.needs == [("a", needs(20)), ("b", needs(10))]
+
+
+async def test_who_waits_when_the_service_ends(tmp_path):
+    """Is told so, and is gone from the queue; a request in service goes on."""
+    launcher = FakeLauncher()
+    async with running(make_config(tmp_path, {"a": {}, "b": {}}), launcher) as (supervisor, _):
+        async with supervisor.lease("a") as lease:
+            waiting = asyncio.gather(supervisor.load("b"), supervisor.load("b"), return_exceptions=True)
+            await asyncio.sleep(0)  # they run to their wait
+            assert len(supervisor.snapshot().queue) == 2
+            supervisor.refuse_waiting()
+            supervisor.refuse_waiting()
+            errors = await waiting
+            assert [(e.reason, e.retry_after_seconds) for e in errors] == [(Reason.SHUTTING_DOWN, 1.0)] * 2
+            assert "model b" in errors[0].message
+            assert supervisor.snapshot().queue == ()
+            assert supervisor.instance_of("a") is lease.instance
+        assert [process.spec.model for process in launcher.processes] == ["a"]
+
+
+async def test_nobody_waits_for_a_yield_when_the_service_ends(tmp_path, launcher):
+    """It has no end that would come in time."""
+    config = make_config(tmp_path, {"a": {}}, **{"yield": {"requests": "wait"}})
+    async with running(config, launcher) as (supervisor, _):
+        supervisor.request_yield("me", because="a film")
+        waiting = asyncio.gather(supervisor.load("a"), return_exceptions=True)
+        await asyncio.sleep(0)  # it runs to its wait
+        assert supervisor.snapshot().queue
+        supervisor.refuse_yielded()
+        (error,) = await waiting
+        assert (error.reason, "a film" in error.message) == (Reason.YIELDED, True)
 
 
 async def test_bug_in_the_scheduler_ends_the_service(tmp_path, launcher, monkeypatch):

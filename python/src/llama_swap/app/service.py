@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -38,9 +38,9 @@ class Frontage:
     runner: web.AppRunner
     servers: Sequence[asyncio.Server]
 
-    async def close(self) -> None:
+    async def close(self, before_cut: Callable[[], None]) -> None:
         """Accept nothing new and return when the requests in flight have ended, or their budget has."""
-        await front.close(self.runner, self.servers, budget_seconds=SHUTDOWN_BUDGET_SECONDS)
+        await front.close(self.runner, self.servers, budget_seconds=SHUTDOWN_BUDGET_SECONDS, before_cut=before_cut)
 
 
 class Service:
@@ -185,7 +185,8 @@ class Service:
         extending = tasks.create_task(self._extend_timeout(), name="extend timeout")
         site.hub.close()
         site.observation.feed.close()
-        await frontage.close()
+        site.supervisor.refuse_yielded()
+        await frontage.close(site.supervisor.refuse_waiting)
         await site.supervisor.shutdown()
         extending.cancel()
         self._log.info("stopped")

@@ -15,6 +15,7 @@ from llama_swap.proxy.front_connection import HEAD_SECONDS, FrontConnection
 
 __all__ = ["HEAD_SECONDS", "FrontConnection", "close", "listen", "make_runner", "run", "server_options", "tune_malloc"]
 
+_ANSWER_SECONDS = 0.5
 _GRACE_SECONDS = 0.8
 _CLEANUP_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 75.0
@@ -79,11 +80,19 @@ async def listen(  # noqa: PLR0913 - one option for each limit of the listening 
     return await loop.create_server(connection, sock=sock, backlog=backlog, ssl=tls)
 
 
-async def close(runner: web.AppRunner, servers: Sequence[asyncio.Server], *, budget_seconds: float) -> None:
+async def close(
+    runner: web.AppRunner,
+    servers: Sequence[asyncio.Server],
+    *,
+    budget_seconds: float,
+    before_cut: Callable[[], None] | None = None,
+) -> None:
     """Accept nothing new, let the requests in service end within the budget, and cut what is left.
 
+    ``before_cut`` is called at the end of the budget: those that it has answered now are not cut.
+
     Idle keep-alive connections end at once. A handler that is cut is cancelled; an event stream gets its error event
-    first (:mod:`.forward`). Returns at most about two seconds after the budget.
+    first (:mod:`.forward`). Returns at most about three seconds after the budget.
     """
     for server in servers:
         server.close()
@@ -95,6 +104,9 @@ async def close(runner: web.AppRunner, servers: Sequence[asyncio.Server], *, bud
         ends = [each.begin_closing() for each in connections]
         services = [each.service for each in connections if each.service is not None]
         await _wait_all(services, budget_seconds)
+        if before_cut is not None and not all(service.done() for service in services):
+            before_cut()
+            await _wait_all(services, _ANSWER_SECONDS)
         for each in connections:
             each.cut("the service is shutting down")
         await _wait_all([*services, *ends], _GRACE_SECONDS)

@@ -129,6 +129,8 @@ class FrontConnection(web.RequestHandler):
             # A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
+        if self._end is not None and not last:
+            self.force_close()  # the end began while the answer was sent
         if request.content.is_eof() and self._boundary.is_within_head:
             self._expect_head()
         return finished

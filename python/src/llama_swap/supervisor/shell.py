@@ -10,12 +10,16 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from llama_swap.config import Config, PortBook
+from llama_swap.errors import Reason, RequestError
 from llama_swap.scheduler import commands, events
 from llama_swap.scheduler.explain import Explanation
 from llama_swap.scheduler.machine import Scheduler
+from llama_swap.scheduler.refusals import SOON_SECONDS, shutting_down
 from llama_swap.scheduler.snapshot import Snapshot, WaiterView
+from llama_swap.scheduler.spec import WhileYielded
 from llama_swap.scheduler.story import StoryEntry
 from llama_swap.supervisor.doubts import Doubts
 from llama_swap.supervisor.errands import Errands
@@ -247,6 +251,21 @@ class Supervisor:
             if model is not None and instance.upstream is not None:
                 instance.upstream.timeouts = upstream_timeouts(model)
         self._tell(events.ConfigChanged(config.scheduler))
+
+    def refuse_yielded(self) -> None:
+        """From now on nobody waits for devices that are left to others: the service ends before they come back."""
+        spec = self.config.scheduler
+        if spec.yielding.requests is not WhileYielded.REFUSE:
+            yielding = replace(spec.yielding, requests=WhileYielded.REFUSE)
+            self._tell(events.ConfigChanged(replace(spec, yielding=yielding)))
+
+    def refuse_waiting(self) -> None:
+        """Tell everybody who still waits for a model that the service ends; they go as clients that leave."""
+        for waiter in self.snapshot().queue:
+            _, future = self._waiting[waiter.request_id]
+            if not future.done():
+                text = shutting_down(waiter.model).message
+                future.set_exception(RequestError(Reason.SHUTTING_DOWN, text, retry_after_seconds=SOON_SECONDS))
 
     async def shutdown(self) -> None:
         """Refuse what waits, stop every process and return when all are gone."""
