@@ -224,3 +224,11 @@ def service(tmp_path, free_port):
     instance = Service(tmp_path, free_port(20))
     yield instance
     instance.close()
+
+
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory, free_port):
+    """The same for those tests of a file that need one configuration and leave nothing behind."""
+    instance = Service(tmp_path_factory.mktemp("service"), free_port(20))
+    yield instance
+    instance.close()

@@ -8,11 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 
-@pytest.fixture
-def plain(service):
+@pytest.fixture(scope="module")
+def running(shared_service):
     """A service with one model under two names."""
-    service.write({"models": {"org/m": service.model(aliases=["al"]), "hidden": service.model(unlisted=True)}})
-    return service.start()
+    models = {"org/m": shared_service.model(aliases=["al"]), "hidden": shared_service.model(unlisted=True)}
+    shared_service.write({"models": models})
+    return shared_service.start()
+
+
+@pytest.fixture
+def plain(running):
+    """The same with no model loaded."""
+    running.http.post("/api/models/unload")
+    running.journal_path.unlink(missing_ok=True)
+    return running
 
 
 def post(service, path, body, **headers):
