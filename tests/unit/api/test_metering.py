@@ -40,7 +40,8 @@ def _visit(*, leased=True):
     visit = Visit(None)
     visit.requested, visit.model = "alias", "m"
     if leased:
-        visit.take(SimpleNamespace(queue_seconds=0.5, load_seconds=2, granted_at=100.0))
+        instance = SimpleNamespace(why_cut=None)
+        visit.take(SimpleNamespace(queue_seconds=0.5, load_seconds=2, granted_at=100.0, instance=instance))
     return visit
 
 

@@ -120,21 +120,20 @@ class Meter(msgspec.Struct, frozen=True, eq=False):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.metering.table.leave(self.entry)
+        metering, entry, exchange = self.metering, self.entry, self.visit.exchange
+        metering.table.leave(entry)
         # The line in the table refers to the exchange: both would stay until the collector comes.
-        self.visit.exchange.on_head = None
-        if self.request.method != "POST":
+        exchange.on_head = None
+        if entry.method != "POST":
             return
-        ending = _ending(self, error)
-        content_type = self.visit.exchange.header(b"content-type").decode("latin-1")
+        ending = _returned(self.visit) if error is None else _raised(self, error)
+        content_type = exchange.header(b"content-type").decode("latin-1")
         row, sample = _row(self, ending, content_type), _sample(self, ending, content_type)
-        exchanged = _exchanged(self, ending) if self.metering.captures.enabled else None
-        self.metering.recorder.record(row, sample, exchanged)
+        exchanged = _exchanged(self, ending) if metering.captures.enabled else None
+        metering.recorder.record(row, sample, exchanged)
 
 
-def _ending(meter: Meter, error: BaseException | None) -> _Ending:
-    if error is None:
-        return _returned(meter.visit)
+def _raised(meter: Meter, error: BaseException) -> _Ending:
     if isinstance(error, RequestError):
         return _refused(meter.visit, error)
     return _cut_off(meter) if isinstance(error, asyncio.CancelledError) else _BUG

@@ -18,7 +18,7 @@ from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
 from llama_swap.proxy.forward import forward
 from llama_swap.proxy.websocket import tunnel, wants_websocket
-from llama_swap.supervisor import Instance, Lease
+from llama_swap.supervisor import Instance
 
 # From the last sign of a process to the moment it is reaped it takes milliseconds.
 _DYING_SECONDS = 2.0
@@ -108,7 +108,7 @@ async def _is_gone(instance: Instance) -> bool:
 async def _serve(
     request: web.Request, visit: Visit, model: Model, outgoing: Outgoing, waiting: Waiting | None
 ) -> web.StreamResponse:
-    supervisor = visit.site.supervisor
+    supervisor, exchange = visit.site.supervisor, visit.exchange
     if waiting is None:
         leasing = supervisor.lease(model.id, terms=visit.terms)
     else:
@@ -117,15 +117,22 @@ async def _serve(
     async with leasing as lease:
         if waiting is not None:
             outgoing = _into_stream(outgoing, waiting.granted())
+        visit.take(lease)
+        send = tunnel if wants_websocket(request) else forward
         try:
-            return await _use(lease, request, visit, outgoing)
+            return await send(request, lease.upstream, outgoing, exchange)
         except RequestError as error:
-            body = outgoing.body
-            kept = body is None or isinstance(body, bytes) or body.replayable
-            if error.reason is Reason.UPSTREAM_FAILED and visit.exchange.upstream_sent_at is None and kept:
+            if error.reason is Reason.UPSTREAM_FAILED and exchange.upstream_sent_at is None and _is_kept(outgoing.body):
                 raise _NeverSentError(error, lease.instance) from error
             await lease.instance.blame(error)
             raise
+        finally:
+            lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
+
+
+def _is_kept(body: bytes | BodySource | None) -> bool:
+    """Whether the same bytes can be sent again."""
+    return body is None or isinstance(body, bytes) or body.replayable
 
 
 def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:
@@ -133,17 +140,6 @@ def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:
     if early is None:
         return outgoing
     return replace(outgoing, early=early, drop_headers=outgoing.drop_headers | {"accept-encoding"})
-
-
-async def _use(lease: Lease, request: web.Request, visit: Visit, outgoing: Outgoing) -> web.StreamResponse:
-    visit.take(lease)
-    exchange = visit.exchange
-    exchange.why_cut = lease.instance.why_cut
-    send = tunnel if wants_websocket(request) else forward
-    try:
-        return await send(request, lease.upstream, outgoing, exchange)
-    finally:
-        lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
 
 
 async def _join(request: web.Request, visit: Visit, model: Model, outgoing: Outgoing) -> web.StreamResponse:

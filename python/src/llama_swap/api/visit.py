@@ -53,6 +53,7 @@ class Visit(msgspec.Struct, eq=False):
         """It has a lease."""
         self.lease = lease
         self.queue_seconds, self.load_seconds = lease.queue_seconds, lease.load_seconds
+        self.exchange.why_cut = lease.instance.why_cut
         self.serve()
 
     @property
