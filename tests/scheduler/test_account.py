@@ -96,3 +96,16 @@ def test_figures_of_before(play_fit):
     host.machine.problem = "no driver here"
     host.at(2).arrives(1, "a").expect("reject 1 does_not_fit")
     assert not any("no driver" in line for line in lines(host, "a"))
+
+
+def test_what_it_holds_now(play_fit):
+    """A model that runs may have taken another amount than it was started with."""
+    p = play_fit({"a": 4}, gpus=[24, 12]).runs("a")
+    p.machine.takes_now("a", 14, number=1)
+    p.at(2).measures()
+    need_line, held, *_ = lines(p, "a")
+    assert need_line.startswith("needs 4.0 GiB")
+    assert held == f"holds 14.0 GiB of {p.snapshot().pools[-1].label}"
+    assert not any(line.startswith("holds") for line in lines(play_fit({"a": 4}), "a"))
+    p.unloads("a").expect("stop a").exits("a")
+    assert not any(line.startswith("holds") for line in lines(p, "a"))

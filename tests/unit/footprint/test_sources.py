@@ -231,6 +231,15 @@ def test_what_is_not_known_may_have_been_seen(invocation):
     assert adaptable(invocation(), unknown, WANTED, 8 * GIB, GIB) == replace(WANTED, least_bytes=GIB)
 
 
+def test_the_figure_that_was_seen_is_shown():
+    """Of a split model the whole, not what is planned for one device."""
+    need = from_learned(facts(), Learned(peaks={"2": Peak(30 * GIB, {"A": 20 * GIB, "B": 10 * GIB})}))
+    assert need.device_bytes == 30 * GIB - CONTEXT
+    assert need.parts[0] == ("the most it took, on 2 devices", 30 * GIB)
+    alone = from_learned(facts(), Learned(peaks={"1": Peak(10 * GIB, {"A": 10 * GIB})}))
+    assert alone.parts[0] == ("the most it took while it ran", alone.device_bytes)
+
+
 def test_a_floor_lifts_a_need():
     """After memory ran out, in proportion on each device; an unknown need stays unknown."""
     need = with_floor(replace(WANTED, by_device={"A": 6 * GIB, "B": 4 * GIB}), Learned(floor_bytes=12 * GIB))

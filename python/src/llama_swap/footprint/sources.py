@@ -6,7 +6,7 @@ from dataclasses import replace
 from llama_swap.footprint.estimate import DEVICE_CONTEXT_BYTES, MIB, PROGRAM_BYTES, Part
 from llama_swap.footprint.facts import ModelFacts
 from llama_swap.footprint.files import Invocation
-from llama_swap.footprint.learned import AskedDevice, Learned
+from llama_swap.footprint.learned import AskedDevice, Learned, Peak
 from llama_swap.scheduler.memory import Need, NeedSource
 
 SAME_SHARE = 0.9
@@ -37,8 +37,14 @@ def from_learned(facts: ModelFacts, learned: Learned) -> Need:
         host_bytes=host,
         by_device=chosen.by_device if named is not None else {},
         per_device_bytes=each,
-        parts=(("the most it took while it ran", max(total, 0)), ("of the machine's memory", host)),
+        parts=((_where(chosen), chosen.total_bytes), ("of the machine's memory", host)),
     )
+
+
+def _where(peak: Peak) -> str:
+    """The most on so many devices; on one it would need what each further one costs less."""
+    count = len(peak.by_device)
+    return "the most it took while it ran" if count == 1 else f"the most it took, on {count} devices"
 
 
 def from_declared(facts: ModelFacts, guess: Need | None) -> Need:

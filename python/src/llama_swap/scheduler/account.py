@@ -39,7 +39,21 @@ def lines_of(state: State, model: str) -> tuple[str, ...]:
     pools = [room for pool, room in view.rooms.items() if _concerns(view, wish, pool)]
     others = {name: tenant.keeps for name, tenant in view.tenants.items() if name != model}
     sums = (_sum(state, room, most[room.pool], _part(room, others)) for room in pools)
-    return (need_in_words(wish.need), *sums, *_reservations(state, wish.need, pools))
+    return (need_in_words(wish.need), *_held(state, model), *sums, *_reservations(state, wish.need, pools))
+
+
+def _held(state: State, model: str) -> Iterator[str]:
+    """What a model that runs has now, which may be another figure than the one that it was started with."""
+    instance = state.instances.get(model)
+    if instance is None or instance.claims.last is not None:
+        return
+    held = [
+        f"{gibibytes(size)} of {reading.label}"
+        for pool, reading in state.memory.pools.items()
+        if pool in instance.claims.measured and (size := instance.claims.held.get(pool, 0))
+    ]
+    if held:
+        yield f"holds {', '.join(held)}"
 
 
 def _reservations(state: State, need: Need, rooms: Collection[Room]) -> Iterator[str]:
