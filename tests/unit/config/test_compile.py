@@ -29,7 +29,7 @@ def test_defaults_of_the_file(load):
     assert (config.models, config.names, config.api_keys, config.preload) == ({}, {}, (), ())
     assert (config.log_level, config.log_time_format, config.log_to_stdout) == ("info", "", "proxy")
     assert (config.start_port, config.max_body_bytes, config.include_aliases_in_list) == (5800, 0, False)
-    assert config.scheduler.limits == Limits()
+    assert config.scheduler.limits == Limits(fair_share_seconds=0)
     assert config.scheduler.matrix is None
     assert (config.profiles, config.selectors, config.peers, config.peer_names) == ({}, {}, {}, {})
     assert (config.store_path, config.store_max_rows, config.store_max_age_days) == (None, 0, 0)

@@ -28,7 +28,7 @@ def test_scheduler(load):
     assert legacy.scheduler == modern.scheduler
     spec = legacy.scheduler
     assert spec.groups == (GroupSpec("g", ("a",), swap=False, exclusive=False, persistent=True), GroupSpec("h", ("b",)))
-    assert spec.limits == Limits(60, 7, 3, 1, 2, 240)
+    assert spec.limits == Limits(60, 7, 3, 1, 2, 240, fair_share_seconds=0)
     assert {name: (model.priority, model.concurrency_limit) for name, model in spec.models.items()} == {
         "a": (10, 3),
         "b": (-1, 0),
@@ -52,6 +52,18 @@ def test_matrix(load):
     assert default == MatrixSpec({"s": "a"}, tie_break=TieBreak.DEFINITION)
 
 
+@pytest.mark.parametrize(
+    ("keys", "seconds"),
+    [("[]", 0), ("[k]", 0), ("[{key: k, name: x}, {key: l, name: x}]", 0), ("[{key: k, name: x}, l]", 9)],
+)
+def test_shares_are_kept_where_there_are_several_callers(load, keys, seconds):
+    """One alone has nobody to be fair to."""
+    config = load(
+        f"apiKeys: {keys}\nrouting: {{scheduler: {{settings: {{fifo: {{fairShare: 9}}}}}}}}\nmodels: {{a: {{{CMD}}}}}"
+    )
+    assert config.scheduler.limits.fair_share_seconds == seconds
+
+
 def test_memory(load):
     """What the scheduler is told about memory, yielding and fairness, and what the service does with requests."""
     config = load(
@@ -66,6 +78,7 @@ def test_memory(load):
                 {headroom: 1GiB, hostHeadroom: 0,
                  minResidency: 7, releaseTimeout: 3s, readAhead: false, askLlamaCpp: false}
           scheduler: {settings: {fifo: {fairShare: 9}}}
+        apiKeys: [one, two]
         models:
           a: {cmd: "srv ${PORT}", pin: true, evictCost: 2.5}
           b: {cmd: "srv ${PORT} -ngl 0"}
@@ -89,7 +102,7 @@ def test_memory_by_default(load):
     config = load("models: {a: {cmd: 'srv ${PORT}'}}")
     assert config.scheduler.fit == FitSpec(when_measured=True)
     assert config.scheduler.yielding == YieldSpec()
-    assert config.scheduler.limits == Limits()
+    assert config.scheduler.limits == Limits(fair_share_seconds=0)
     assert config.scheduler.release_timeout_seconds == SchedulerSpec().release_timeout_seconds
     assert (config.keep_alive_honoured, config.keep_alive_max_seconds, config.ask_llama_cpp) == (True, 0, True)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from llama_swap.config.argv import drop_comments, fill_env, split_command
@@ -18,7 +18,7 @@ from llama_swap.config.schema_model import FiltersSection, ModelSection, Timeout
 from llama_swap.config.schema_routing import FifoSection
 from llama_swap.config.schema_service import YieldSection
 from llama_swap.config.tree import Node, plain_data
-from llama_swap.config.values import Capabilities, Filters, Model, Timeouts
+from llama_swap.config.values import Caller, Capabilities, Filters, Model, Timeouts
 from llama_swap.scheduler.spec import (
     FitSpec,
     GroupSpec,
@@ -180,7 +180,9 @@ def request_timeouts(given: TimeoutsSection) -> Timeouts:
     )
 
 
-def compile_scheduler(file: ConfigFile, models: Mapping[str, Model], names: Mapping[str, str]) -> SchedulerSpec:
+def compile_scheduler(
+    file: ConfigFile, models: Mapping[str, Model], names: Mapping[str, str], callers: Collection[Caller]
+) -> SchedulerSpec:
     """What the scheduler is told about the models, the groups and the bounds on waiting."""
     fifo = file.routing.scheduler.settings.fifo
     priorities = {names[name]: priority for name, priority in fifo.priority.items()}
@@ -207,7 +209,7 @@ def compile_scheduler(file: ConfigFile, models: Mapping[str, Model], names: Mapp
     return SchedulerSpec(
         models=specs,
         groups=groups,
-        limits=_limits(fifo),
+        limits=_limits(fifo, {caller.name for caller in callers}),
         matrix=None if matrix is None else matrix_spec(matrix[0]),
         fit=_fit(file),
         yielding=_yielding(file.yielding),
@@ -237,7 +239,7 @@ def _yielding(section: YieldSection) -> YieldSpec:
     )
 
 
-def _limits(fifo: FifoSection) -> Limits:
+def _limits(fifo: FifoSection, callers: Collection[str]) -> Limits:
     return Limits(
         max_wait_seconds=fifo.max_wait,
         queue_limit=fifo.queue_limit,
@@ -245,7 +247,8 @@ def _limits(fifo: FifoSection) -> Limits:
         backoff_after_failures=fifo.backoff_after_failures,
         backoff_first_seconds=fifo.backoff_first,
         backoff_max_seconds=fifo.backoff_max,
-        fair_share_seconds=fifo.fair_share,
+        # One caller has no others to be fair to, so nobody keeps an account of each request.
+        fair_share_seconds=fifo.fair_share if len(callers) > 1 else 0.0,
     )
 
 

@@ -157,7 +157,7 @@ def _config(checked: _Checked, sources: tuple[Path, ...], models: dict[str, Mode
     return Config(
         models=models,
         names=names,
-        scheduler=compile_scheduler(file, models, names),
+        scheduler=compile_scheduler(file, models, names, checked.keys.clients.values()),
         api_keys=tuple(checked.keys.clients),
         api_callers=checked.keys.clients,
         preload=tuple(dict.fromkeys(filter(None, preload))),

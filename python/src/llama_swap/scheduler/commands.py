@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class RejectReason(StrEnum):
@@ -74,9 +75,8 @@ class KillProcess:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class GrantLease:
-    """Let a request use an instance; the lease lasts until its RequestGone."""
+class GrantLease(NamedTuple):
+    """Let a request use an instance; the lease lasts until its RequestGone. A tuple, because every request gets one."""
 
     request_id: int
     instance_id: int

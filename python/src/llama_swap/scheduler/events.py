@@ -1,10 +1,12 @@
 """What happened: the only input of the scheduler, in the past tense.
 
 Every event is a fact that the shell saw. An instance is one run of a model's process; its ID is never used again,
-so an event about a dead instance is recognised and ignored.
+so an event about a dead instance is recognised and ignored. What every request tells is a tuple: a frozen dataclass
+costs three times as much to make.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llama_swap.scheduler.memory import Need, PoolReading
 from llama_swap.scheduler.spec import SchedulerSpec
@@ -29,8 +31,7 @@ class Terms:
 NO_TERMS = Terms()
 
 
-@dataclass(frozen=True, slots=True)
-class RequestArrived:
+class RequestArrived(NamedTuple):
     """A request for a model wants a lease on a ready instance of it."""
 
     request_id: int
@@ -38,8 +39,7 @@ class RequestArrived:
     terms: Terms = NO_TERMS
 
 
-@dataclass(frozen=True, slots=True)
-class RequestGone:
+class RequestGone(NamedTuple):
     """A request ended: answered, failed, or its client left. May be told any number of times.
 
     Attributes:

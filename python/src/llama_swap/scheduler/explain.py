@@ -89,7 +89,7 @@ def explain(state: State, model: str, now: float) -> Explanation:
     trial.now = now
     request_id = 1 + max((*state.waiters, *state.leases), default=0)
     waiter = Waiter(request_id, model, now, trusts_since=_trusts_since(state, now))
-    trial.newcomers.append(waiter)
+    trial.newcomer = waiter
     placement = _foreseen(state, waiter, now)
     commands = reconcile(trial, now)
     refusal = next((c for c in commands if isinstance(c, RejectRequest) and c.request_id == request_id), None)

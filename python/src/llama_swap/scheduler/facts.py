@@ -24,7 +24,7 @@ from llama_swap.scheduler.events import (
 )
 from llama_swap.scheduler.measured import may_try_again, note_departure, note_fitted, note_need, note_reading
 from llama_swap.scheduler.policy.coexistence import policy_of
-from llama_swap.scheduler.shares import SHARE_HALF_LIFE_SECONDS, Fading, learned_load
+from llama_swap.scheduler.shares import SHARE_HALF_LIFE_SECONDS, Fading, Tab, learned_load
 from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
 from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter, Yielding
 
@@ -34,7 +34,7 @@ def note(state: State, event: Event, now: float) -> None:
     match event:
         case RequestArrived(request_id, model, terms):
             if request_id not in state.leases and request_id not in state.waiters:
-                state.newcomers.append(Waiter(request_id, model, now, terms))
+                state.newcomer = Waiter(request_id, model, now, terms)
         case RequestGone(request_id, served):
             _note_gone(state, request_id, now, served=served)
         case _:
@@ -110,8 +110,9 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
         return
     instance.leases.discard(request_id)
     instance.last_used = now
-    if state.tabs:
-        _settle_tab(state, request_id, now)
+    tab = state.tabs.pop(request_id, None)
+    if tab is not None:
+        _settle_tab(state, tab, now)
     unload_at = instance.unload_at
     if unload_at is not None and unload_at < state.calm_until:
         state.calm_until = unload_at
@@ -121,11 +122,12 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
             state.failures.pop(instance.model, None)
 
 
-def _settle_tab(state: State, request_id: int, now: float) -> None:
+def _settle_tab(state: State, tab: Tab, now: float) -> None:
     """Put the time that a request was served on the account of its caller."""
-    tab = state.tabs.pop(request_id, None)
-    if tab is not None:
-        state.shares.setdefault(tab.caller, Fading()).add(now - tab.since, now, SHARE_HALF_LIFE_SECONDS)
+    caller, since = tab
+    if caller not in state.shares:
+        state.shares[caller] = Fading()
+    state.shares[caller].add(now - since, now, SHARE_HALF_LIFE_SECONDS)
 
 
 def _note_ready(state: State, instance_id: int, now: float) -> None:

@@ -9,7 +9,7 @@ def check_invariants(state: State) -> None:
     Raises:
         AssertionError: names the rule that is broken.
     """
-    _require(not state.newcomers and not state.dismissals, "a decision is pending")
+    _require(state.newcomer is None and not state.dismissals, "a decision is pending")
     for model, instance in state.instances.items():
         _require(instance.model == model, f"{model}: instance of {instance.model}")
         _check_instance(state, instance)

@@ -1,6 +1,6 @@
 """The scheduler: an event and the time in, commands out. No clock, no I/O, no logging."""
 
-from llama_swap.scheduler.commands import Command
+from llama_swap.scheduler.commands import Command, GrantLease
 from llama_swap.scheduler.deadline import next_deadline
 from llama_swap.scheduler.events import Event
 from llama_swap.scheduler.explain import Explanation, explain
@@ -11,7 +11,7 @@ from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.snapshot import Snapshot, take_snapshot
 from llama_swap.scheduler.spec import SchedulerSpec
 from llama_swap.scheduler.state import InvalidTransition, State
-from llama_swap.scheduler.story import Recorder, Recording, StoryEntry
+from llama_swap.scheduler.story import ROUTINE, Recorder, Recording, StoryEntry, subject_of
 
 
 class Scheduler:
@@ -35,16 +35,20 @@ class Scheduler:
         Raises:
             InvalidTransition: a defect of the scheduler; carries a recording that replays it.
         """
-        state = self._state
-        self._recorder.before(state, event, now)
+        state, recorder = self._state, self._recorder
+        is_routine = now < state.calm_until and type(event) in ROUTINE
+        about = None if is_routine else subject_of(state, event)
         state.now = now
         try:
             note(state, event, now)
             commands = reconcile(state, now)
         except InvalidTransition as defect:
-            defect.recording = self._recorder.recording()
+            recorder.record(state, event, [])
+            defect.recording = recorder.recording()
             raise
-        self._recorder.after(state, commands)
+        recorder.record(state, event, commands)
+        if not is_routine or now >= state.calm_until or (commands and type(commands[0]) is not GrantLease):
+            recorder.tell(state, event, commands, about)
         return commands
 
     def next_deadline(self) -> float | None:

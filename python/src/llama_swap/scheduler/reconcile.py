@@ -26,8 +26,8 @@ from llama_swap.scheduler.yields import words_of, yield_upon
 def reconcile(state: State, now: float) -> list[Command]:
     """Decide what has to be done now."""
     commands: list[Command] = []
-    if state.newcomers:
-        _admit(state, commands, now)
+    if state.newcomer is not None:
+        _admit(state, state.newcomer, commands, now)
     if now < state.calm_until:
         return commands  # the frequent case: ready models come and go in service, nobody waits
     _expire(state, commands, now)
@@ -50,35 +50,31 @@ def _seat_all(state: State, commands: list[Command], now: float) -> list[Placeme
             return placements
 
 
-# --- newcomers -----------------------------------------------------------------
+# --- a newcomer ----------------------------------------------------------------
 
 
-def _admit(state: State, commands: list[Command], now: float) -> None:
-    for waiter in state.newcomers:
-        spec = state.spec.models.get(waiter.model)
-        instance = state.instances.get(waiter.model)
-        if state.closing_since is not None:
-            commands.append(refusals.dismissed(waiter, refusals.shutting_down(waiter.model)))
-        elif spec is None:
-            commands.append(refusals.dismissed(waiter, refusals.unknown(waiter.model)))
-        elif spec.concurrency_limit and _concurrency(state, waiter.model) >= spec.concurrency_limit:
-            commands.append(refusals.too_many(waiter, spec.concurrency_limit))
-        elif instance is not None and instance.phase is Phase.READY:
-            _grant(state, waiter, instance, commands)
-        else:
-            _queue_or_refuse(state, waiter, commands, now)
-    state.newcomers.clear()
+def _admit(state: State, waiter: Waiter, commands: list[Command], now: float) -> None:
+    state.newcomer = None
+    instance = state.instances.get(waiter.model)
+    if instance is not None and instance.phase is Phase.READY and not instance.spec.concurrency_limit:
+        _grant(state, waiter, instance, commands)
+    else:
+        _grant_queue_or_refuse(state, waiter, commands, now)
 
 
-def _concurrency(state: State, model: str) -> int:
-    instance = state.instances.get(model)
-    return len(state.queue.get(model, ())) + (len(instance.leases) if instance is not None else 0)
-
-
-def _queue_or_refuse(state: State, waiter: Waiter, commands: list[Command], now: float) -> None:
-    limits = state.spec.limits
-    failures = state.failures.get(waiter.model)
-    if failures is not None and failures.next_try_at is not None and failures.next_try_at > now:
+def _grant_queue_or_refuse(state: State, waiter: Waiter, commands: list[Command], now: float) -> None:
+    limits, model = state.spec.limits, waiter.model
+    spec, instance = state.spec.models.get(model), state.instances.get(model)
+    failures = state.failures.get(model)
+    if state.closing_since is not None:
+        commands.append(refusals.dismissed(waiter, refusals.shutting_down(model)))
+    elif spec is None:
+        commands.append(refusals.dismissed(waiter, refusals.unknown(model)))
+    elif spec.concurrency_limit and _concurrency(state, model) >= spec.concurrency_limit:
+        commands.append(refusals.too_many(waiter, spec.concurrency_limit))
+    elif instance is not None and instance.phase is Phase.READY:
+        _grant(state, waiter, instance, commands)
+    elif failures is not None and failures.next_try_at is not None and failures.next_try_at > now:
         commands.append(refusals.backing_off(waiter, failures, now))
     elif limits.queue_limit and len(state.waiters) >= limits.queue_limit:
         oldest = min(w.arrived_at for w in state.waiters.values())
@@ -87,22 +83,32 @@ def _queue_or_refuse(state: State, waiter: Waiter, commands: list[Command], now:
         state.enqueue(_with_penalty(state, waiter, now))
 
 
+def _concurrency(state: State, model: str) -> int:
+    instance = state.instances.get(model)
+    return len(state.queue.get(model, ())) + (len(instance.leases) if instance is not None else 0)
+
+
 def _with_penalty(state: State, waiter: Waiter, now: float) -> Waiter:
     most = state.spec.limits.fair_share_seconds
     if not most:
         return waiter
-    return replace(waiter, penalty_seconds=penalty_seconds(waiter.terms, state.shares, state.tabs, now, most))
+    return waiter._replace(penalty_seconds=penalty_seconds(waiter.terms, state.shares, state.tabs, now, most))
 
 
 def _grant(state: State, waiter: Waiter, instance: Instance, commands: list[Command]) -> None:
-    state.lease(waiter.request_id, instance)
-    if waiter.terms.keep_alive_seconds is not None:
-        instance.keep_alive_seconds = waiter.terms.keep_alive_seconds
-    if state.spec.fit is not None:
-        state.uses.setdefault(waiter.model, Fading()).add(1.0, state.now, USE_HALF_LIFE_SECONDS)
-    if state.spec.limits.fair_share_seconds:
-        state.tabs[waiter.request_id] = Tab(waiter.terms.caller, state.now)
-    commands.append(GrantLease(waiter.request_id, instance.instance_id, waiter.model, f"{waiter.model} is ready"))
+    request_id, model, _, terms, *_ = waiter
+    state.leases[request_id] = instance
+    instance.leases.add(request_id)
+    if terms.keep_alive_seconds is not None:
+        instance.keep_alive_seconds = terms.keep_alive_seconds
+    spec = state.spec
+    if spec.fit is not None:
+        if model not in state.uses:
+            state.uses[model] = Fading()
+        state.uses[model].add(1.0, state.now, USE_HALF_LIFE_SECONDS)
+    if spec.limits.fair_share_seconds:
+        state.tabs[request_id] = Tab(terms.caller, state.now)
+    commands.append(GrantLease(request_id, instance.instance_id, model, f"{model} is ready"))
 
 
 # --- what time and facts force ----------------------------------------------------

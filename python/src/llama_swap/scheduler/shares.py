@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llama_swap.scheduler.events import Terms
 
@@ -35,12 +36,12 @@ class Fading:
 
     def add(self, more: float, now: float, half_life_seconds: float) -> None:
         """Let it fade until now, then add to it."""
-        self.amount, self.at = self.now(now, half_life_seconds) + more, now
+        self.amount = self.amount * math.pow(2.0, (self.at - now) / half_life_seconds) + more
+        self.at = now
 
 
-@dataclass(frozen=True, slots=True)
-class Tab:
-    """A lease that is put on somebody's account."""
+class Tab(NamedTuple):
+    """A lease that is put on somebody's account; a tuple, because every request makes one."""
 
     caller: str
     since: float

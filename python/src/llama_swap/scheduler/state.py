@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.events import NO_TERMS, Terms
@@ -45,9 +45,8 @@ class InvalidTransition(Exception):  # noqa: N818 - the design names it; it repo
         self.recording: Recording | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
-    """A request without a lease.
+class Waiter(NamedTuple):
+    """A request without a lease; a tuple, because every request is one, if only for a moment.
 
     Attributes:
         penalty_seconds: by how much later it counts as arrived, because its caller had more than its share.
@@ -137,7 +136,7 @@ class State:
         instances: by model; there is never a second one.
         queue: the waiters of each model in the order of arrival; a model without waiters has no entry.
         waiters, leases: where each live request is; never in both.
-        newcomers: requests that arrived and are not decided yet; empty between events.
+        newcomer: a request that arrived and is not decided yet; None between events.
         dismissals: models whose waiters must be refused; empty between events.
         moves: the steps that instances took at the last event.
         memory: the readings.
@@ -165,7 +164,7 @@ class State:
     waiters: dict[int, Waiter] = field(default_factory=dict)
     leases: dict[int, Instance] = field(default_factory=dict)
     failures: dict[str, Failures] = field(default_factory=dict)
-    newcomers: list[Waiter] = field(default_factory=list)
+    newcomer: Waiter | None = None
     dismissals: dict[str, Dismissal] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)
@@ -265,11 +264,6 @@ class State:
         longest = self.spec.limits.max_wait_seconds
         return longest > 0 and waiter.arrived_at + longest <= now
 
-    def lease(self, request_id: int, instance: Instance) -> None:
-        """Note that an instance serves a request from now on."""
-        self.leases[request_id] = instance
-        instance.leases.add(request_id)
-
     def part(self, instance: Instance) -> None:
         """Forget the leases of an instance that exited: those requests end by themselves."""
         for request_id in instance.leases:
@@ -299,7 +293,6 @@ class State:
             waiters=dict(self.waiters),
             leases={request_id: instances[i.model] for request_id, i in self.leases.items()},
             failures={model: replace(f) for model, f in self.failures.items()},
-            newcomers=list(self.newcomers),
             dismissals=dict(self.dismissals),
             moves=[],
             memory=self.memory.copy(),

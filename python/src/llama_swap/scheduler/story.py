@@ -8,7 +8,7 @@ all else within seconds. A *recording* is what a test replays: every event of ev
 from collections import deque
 from dataclasses import dataclass
 
-from llama_swap.scheduler.commands import Command, Decision, GrantLease
+from llama_swap.scheduler.commands import Command, Decision
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
@@ -31,7 +31,9 @@ STORY_LENGTH = 200
 SEGMENT_LENGTH = 1000
 """A recording holds at least this many of the latest events and at most twice as many."""
 
-_ROUTINE = (RequestArrived, RequestGone)
+ROUTINE = (RequestArrived, RequestGone)
+"""What happens all the time to ready models."""
+
 # Time, event and commands: what an entry is made of when somebody asks, for nearly nobody ever does.
 _Noted = tuple[float, Event, tuple[Command, ...]]
 
@@ -80,37 +82,30 @@ class Recorder:
         self._opening = self._next_opening = state.copy()
         self._older: list[_Noted] = []
         self._latest: list[_Noted] = []
-        self._count = 0
+        self._forgotten = 0
         self._stories: dict[str, deque[StoryEntry]] = {}
-        self._about: str | None = None
-        self._was_calm = False
 
-    def before(self, state: State, event: Event, now: float) -> None:
-        """Note an event that is about to be handled."""
-        if len(self._latest) >= SEGMENT_LENGTH:
-            self._rotate(state)
-        self._latest.append((now, event, ()))
-        self._count += 1
-        self._was_calm = now < state.calm_until
-        if not self._was_calm or not isinstance(event, _ROUTINE):
-            self._about = _model_of(state, event)
+    def record(self, state: State, event: Event, commands: list[Command]) -> None:
+        """Keep an event that was handled just now, with what was decided on it."""
+        latest = self._latest
+        latest.append((state.now, event, tuple(commands)))
+        if len(latest) == SEGMENT_LENGTH:
+            self._forgotten += len(self._older)
+            self._older, self._latest = latest, []
+            self._opening, self._next_opening = self._next_opening, state.copy()
 
-    def after(self, state: State, commands: list[Command]) -> None:
-        """Note what was decided on it."""
-        now, event, _ = self._latest[-1]
-        decided = tuple(commands)
-        self._latest[-1] = (now, event, decided)
-        if self._was_calm and _is_routine(event, commands):
-            return
-        if isinstance(event, RequestArrived):
-            self._about = event.model
+    def tell(self, state: State, event: Event, commands: list[Command], about: str | None) -> None:
+        """Add the latest event to the stories of the models that it concerns; ``about`` is its subject."""
+        if type(event) is RequestArrived:
+            about = event.model
         if type(event) is ConfigChanged:
             for gone in self._stories.keys() - state.spec.models.keys():
                 del self._stories[gone]
-        entry = StoryEntry(self._count, now, event, decided, tuple(state.moves))
+        number = self._forgotten + len(self._older) + len(self._latest)
+        entry = StoryEntry(number, state.now, event, tuple(commands), tuple(state.moves))
         told = (*(command for command in commands if isinstance(command, Decision)), *state.moves)
         state.moves.clear()
-        for model in dict.fromkeys((self._about, *(item.model for item in told))):
+        for model in dict.fromkeys((about, *(item.model for item in told))):
             if (
                 model is not None and model in state.spec.models
             ):  # a name from a request may be anything; stories must stay few
@@ -123,22 +118,12 @@ class Recorder:
     def recording(self) -> Recording:
         """All events since a known state, the one being handled included."""
         noted = (*self._older, *self._latest)
-        first = self._count - len(noted) + 1
-        return Recording(self._opening, tuple(StoryEntry(first + i, *entry) for i, entry in enumerate(noted)))
-
-    def _rotate(self, state: State) -> None:
-        self._older = self._latest
-        self._opening, self._next_opening = self._next_opening, state.copy()
-        self._latest = []
+        entries = (StoryEntry(number, *entry) for number, entry in enumerate(noted, self._forgotten + 1))
+        return Recording(self._opening, tuple(entries))
 
 
-def _is_routine(event: Event, commands: list[Command]) -> bool:
-    if type(event) is RequestGone:
-        return not commands
-    return type(event) is RequestArrived and len(commands) == 1 and type(commands[0]) is GrantLease
-
-
-def _model_of(state: State, event: Event) -> str | None:
+def subject_of(state: State, event: Event) -> str | None:
+    """The model that an event is about, as long as it has not been noted; None for none or several."""
     match event:
         case RequestArrived(_, model):
             return model

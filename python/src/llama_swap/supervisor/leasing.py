@@ -1,17 +1,20 @@
 """How a request holds its lease."""
 
+import asyncio
+import time
 from types import TracebackType
 from typing import Protocol
 
+from llama_swap.errors import RequestError
 from llama_swap.scheduler.events import Terms
-from llama_swap.supervisor.instance import Lease
+from llama_swap.supervisor.instance import Instance, Lease
 
 
 class GrantsLeases(Protocol):
     """The part of the supervisor that is needed here."""
 
-    async def wait_lease(self, request_id: int, model_id: str, terms: Terms) -> Lease:
-        """Tell of a request and wait until it is served."""
+    def ask(self, leasing: "Leasing") -> None:
+        """Tell of a request: it is granted or refused now or later, unless :meth:`end_lease` comes first."""
         ...
 
     def end_lease(self, request_id: int, *, served: bool) -> None:
@@ -22,28 +25,52 @@ class GrantsLeases(Protocol):
 class Leasing:
     """Holds a lease while it lasts; what :meth:`Supervisor.lease` gives.
 
-    A context manager without a generator: each request has one, and this takes half the time.
+    A context manager without a generator: each request has one, and this takes half the time. It waits only if it has
+    to, because a ready model grants the lease while it is asked.
     """
 
-    __slots__ = ("_lease", "_model_id", "_request_id", "_supervisor", "_terms")
+    __slots__ = ("_answer", "_arrived_at", "_lease", "_refusal", "_supervisor", "model_id", "request_id", "terms")
 
     def __init__(self, supervisor: GrantsLeases, request_id: int, model_id: str, terms: Terms) -> None:
+        self.request_id = request_id
+        self.model_id = model_id
+        self.terms = terms
         self._supervisor = supervisor
-        self._request_id = request_id
-        self._model_id = model_id
-        self._terms = terms
         self._lease: Lease | None = None
+        self._refusal: RequestError | None = None
+        self._answer: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Lease:
-        supervisor = self._supervisor
+        self._arrived_at = time.monotonic()
         try:
-            self._lease = await supervisor.wait_lease(self._request_id, self._model_id, self._terms)
+            self._supervisor.ask(self)
+            return self._lease or await self._wait_answer()
         except BaseException:
-            supervisor.end_lease(self._request_id, served=False)
+            self._supervisor.end_lease(self.request_id, served=False)
             raise
-        return self._lease
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._supervisor.end_lease(self._request_id, served=self._lease is not None and self._lease.served)
+        self._supervisor.end_lease(self.request_id, served=self._lease is not None and self._lease.served)
+
+    def granted(self, instance: Instance, now: float) -> None:
+        """The request may use an instance."""
+        self._lease = Lease(self.request_id, instance, self._arrived_at, now)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
+
+    def refused(self, refusal: RequestError) -> None:
+        """The request gets an error."""
+        self._refusal = refusal
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
+
+    async def _wait_answer(self) -> Lease:
+        if self._refusal is None:
+            self._answer = asyncio.get_running_loop().create_future()
+            await self._answer
+        if self._lease is None:
+            assert self._refusal is not None  # noqa: S101 - it is the one or the other
+            raise self._refusal
+        return self._lease

@@ -1,7 +1,7 @@
 """The imperative shell: performs what the scheduler decides and tells it what happened.
 
-One inbox, one consumer: whoever tells an event drains the inbox, so a request for a ready model has its lease before
-``acquire`` first awaits. Nothing here decides; nothing else calls the scheduler. Only the task group of :meth:`run`
+One inbox, one consumer: whoever tells an event drains the inbox, so a request for a ready model has its lease without
+waiting. Nothing here decides; nothing else calls the scheduler. Only the task group of :meth:`run`
 spawns tasks.
 """
 
@@ -23,14 +23,13 @@ from llama_swap.scheduler.spec import WhileYielded
 from llama_swap.scheduler.story import StoryEntry
 from llama_swap.supervisor.doubts import Doubts
 from llama_swap.supervisor.errands import Errands
-from llama_swap.supervisor.instance import Instance, Lease
+from llama_swap.supervisor.instance import Instance
 from llama_swap.supervisor.leasing import Leasing
 from llama_swap.supervisor.ports import Observer, Senses, StartsProcesses
 from llama_swap.supervisor.running import Running
 from llama_swap.supervisor.translate import refusal, upstream_timeouts
 
 _ROUTINE_EVENTS = (events.RequestArrived, events.RequestGone)
-_ABOUT_REQUESTS = (commands.GrantLease, commands.RejectRequest)
 
 
 class Supervisor:
@@ -59,9 +58,9 @@ class Supervisor:
         self._beat_seconds = beat_seconds
         self._scheduler = Scheduler(config.scheduler)
         self._inbox: deque[events.Event] = deque()
-        self._draining_inbox = False
+        self._is_busy = False
         self._request_ids = itertools.count(1)
-        self._waiting: dict[int, tuple[float, asyncio.Future[Lease]]] = {}
+        self._waiting: dict[int, Leasing] = {}
         self._instances: dict[int, Instance] = {}
         self._errands = Errands(
             senses,
@@ -110,12 +109,13 @@ class Supervisor:
             return
 
     def _tell(self, event: events.Event) -> None:
-        """Put an event into the inbox and, unless that is already happening, drain it."""
-        self._inbox.append(event)
-        if self._draining_inbox:
+        """Handle an event, and those that come of it, or leave it to whom is doing that already."""
+        if self._is_busy:
+            self._inbox.append(event)
             return
-        self._draining_inbox = True
+        self._is_busy = True
         try:
+            self._step(event)
             while self._inbox:
                 self._step(self._inbox.popleft())
         except Exception as bug:
@@ -123,22 +123,17 @@ class Supervisor:
                 self._failed.set_exception(bug)
             raise
         finally:
-            self._draining_inbox = False
+            self._is_busy = False
         self._arm_timer()
 
     def _step(self, event: events.Event) -> None:
         """The one iteration of the loop: one event in, its commands performed."""
         now = time.monotonic()
-        changed = not isinstance(event, _ROUTINE_EVENTS)
+        changed = type(event) not in _ROUTINE_EVENTS
         for command in self._scheduler.handle(event, now=now):
-            if isinstance(command, commands.Decision):
-                self._observer.decided(command)
-                changed |= not isinstance(command, _ABOUT_REQUESTS)
-            self._perform(command, now)
+            changed |= self._perform(command, now)
         if changed:
             self._observer.changed(self._scheduler.snapshot(now=now))
-            if isinstance(event, events.MemoryMeasured):
-                self._doubts.weigh(self.config, event)
 
     def _arm_timer(self) -> None:
         """Wake up for the scheduler's next deadline; an earlier wake-up only looks again."""
@@ -159,25 +154,26 @@ class Supervisor:
 
     # -- performing commands --------------------------------------------------
 
-    def _perform(self, command: commands.Command, now: float) -> None:
+    def _perform(self, command: commands.Command, now: float) -> bool:
+        """Carry out a command; whether that changes who runs."""
+        if isinstance(command, commands.Errand):
+            self._errands.perform(command, self.config.models)
+            return False
+        self._observer.decided(command)
         match command:
             case commands.GrantLease():
-                arrived_at, future = self._waiting.pop(command.request_id)
-                if not future.done():
-                    lease = Lease(command.request_id, self._instances[command.instance_id], arrived_at, now)
-                    future.set_result(lease)
+                self._waiting.pop(command.request_id).granted(self._instances[command.instance_id], now)
+                return False
             case commands.RejectRequest():
-                _, future = self._waiting.pop(command.request_id)
-                if not future.done():
-                    future.set_exception(refusal(command))
+                self._waiting.pop(command.request_id).refused(refusal(command))
+                return False
             case commands.StartProcess():
                 self._running.start(command, now)
             case commands.StopProcess():
                 self._running.stop(command)
             case commands.KillProcess():
                 self._running.kill(command.instance_id)
-            case _:
-                self._errands.perform(command, self.config.models)
+        return True
 
     # -- what the rest of the service asks for --------------------------------
 
@@ -193,12 +189,10 @@ class Supervisor:
         """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
         return Leasing(self, request_id or self.new_request_id(), model_id, terms)
 
-    async def wait_lease(self, request_id: int, model_id: str, terms: events.Terms) -> Lease:
-        """Tell of a request and wait until it is served; :meth:`end_lease` follows in any case."""
-        future: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = (time.monotonic(), future)
-        self._tell(events.RequestArrived(request_id, model_id, terms))
-        return await future
+    def ask(self, leasing: Leasing) -> None:
+        """Tell of a request, which is answered now or later; :meth:`end_lease` follows in any case."""
+        self._waiting[leasing.request_id] = leasing
+        self._tell(events.RequestArrived(leasing.request_id, leasing.model_id, leasing.terms))
 
     def end_lease(self, request_id: int, *, served: bool) -> None:
         """The request is over, or does not wait any more."""
@@ -262,10 +256,9 @@ class Supervisor:
     def refuse_waiting(self) -> None:
         """Tell everybody who still waits for a model that the service ends; they go as clients that leave."""
         for waiter in self.snapshot().queue:
-            _, future = self._waiting[waiter.request_id]
-            if not future.done():
-                text = shutting_down(waiter.model).message
-                future.set_exception(RequestError(Reason.SHUTTING_DOWN, text, retry_after_seconds=SOON_SECONDS))
+            text = shutting_down(waiter.model).message
+            refused = RequestError(Reason.SHUTTING_DOWN, text, retry_after_seconds=SOON_SECONDS)
+            self._waiting[waiter.request_id].refused(refused)
 
     async def shutdown(self) -> None:
         """Refuse what waits, stop every process and return when all are gone."""
