@@ -127,3 +127,13 @@ def test_a_full_disk_writes_nothing(tmp_path, make_row):
     database.insert(rows)
     assert len(_ids(database, limit=99)) == 29
     database.close()
+
+
+def test_only_a_file_has_indexes(tmp_path):
+    """A file may have millions of rows; in memory they are few, and an index costs each of them."""
+    file, memory = Database(tmp_path / "activity.db"), Database(None)
+    named = "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'activity%'"
+    assert len(file._db.execute(named).fetchall()) == 2
+    assert memory._db.execute(named).fetchall() == []
+    file.close()
+    memory.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llama_swap.activity.migrations import migrate
+from llama_swap.activity.migrations import drop_indexes, migrate
 from llama_swap.activity.query import ActivityQuery
 from llama_swap.activity.row import Outcome, Row, Spans
 from llama_swap.activity.stats import Stats, read_stats
@@ -83,6 +83,8 @@ class Database:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
             migrate(self._db)
+            if path is None:
+                drop_indexes(self._db)
             self._row_count = int(self._db.execute("SELECT COUNT(*) FROM activity").fetchone()[0])
         except BaseException:
             self._db.close()

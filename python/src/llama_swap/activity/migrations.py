@@ -53,6 +53,12 @@ def _own_columns(db: sqlite3.Connection) -> None:
             db.execute(f"ALTER TABLE activity ADD COLUMN {name} {definition}")
 
 
+def drop_indexes(db: sqlite3.Connection) -> None:
+    """For rows in memory, which are few: all are quickly looked at, and with indexes each would cost half as much again."""
+    db.execute("DROP INDEX IF EXISTS activity_by_time")
+    db.execute("DROP INDEX IF EXISTS activity_by_model")
+
+
 MIGRATIONS: Sequence[Callable[[sqlite3.Connection], None]] = (_llama_swap_table, _own_columns)
 """In order; ``PRAGMA user_version`` counts how many a file has behind it. Only ever append."""
 
