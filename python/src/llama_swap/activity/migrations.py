@@ -54,7 +54,7 @@ def _own_columns(db: sqlite3.Connection) -> None:
 
 
 def drop_indexes(db: sqlite3.Connection) -> None:
-    """For rows in memory, which are few: all are quickly looked at, and with indexes each would cost half as much again."""
+    """For rows in memory: they are few and quickly looked at, and with indexes each would cost half as much again."""
     db.execute("DROP INDEX IF EXISTS activity_by_time")
     db.execute("DROP INDEX IF EXISTS activity_by_model")
 
