@@ -1,7 +1,9 @@
 """What all tests share: settings of hypothesis, and ports that are really free."""
 
-import os
+import contextlib
+import itertools
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,25 +17,34 @@ from llama_swap.config.ports import port_is_free
 settings.register_profile("suite", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
-# Below the range that Linux gives to outgoing connections, so that nothing takes a port between the choice and its use.
-_FIRST_PORT = 20000
-_PORTS_OF_A_WORKER = 2000
-
-
-def _ports() -> Iterator[int]:
-    """Ports of this worker alone, starting at another one in every run."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    offset = os.getpid() % (_PORTS_OF_A_WORKER // 100) * 100
-    first = _FIRST_PORT + worker * _PORTS_OF_A_WORKER
-    while True:
-        for step in range(_PORTS_OF_A_WORKER):
-            yield first + (offset + step) % _PORTS_OF_A_WORKER
+# Below the ports that Linux gives to outgoing connections, so that nothing takes one between the choice and its use.
+_RANGES = [range(first, first + 1000) for first in range(20000, 32000, 1000)]
 
 
 @pytest.fixture(scope="session")
-def free_port() -> Callable[..., int]:
+def own_ports() -> Iterator[range]:
+    """Ports that no other process of a test run on this machine gives away.
+
+    Whoever has bound the first one of a range has all of it.
+    """
+    with socket.socket() as mark:
+        free = next((ports for ports in _RANGES if _takes(mark, ports[0])), None)
+        if free is None:
+            pytest.fail(f"{len(_RANGES)} processes run tests on this machine already")
+        yield free[1:]
+
+
+def _takes(mark: socket.socket, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        mark.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+@pytest.fixture(scope="session")
+def free_port(own_ports: range) -> Callable[..., int]:
     """``free_port()`` is a port that nobody listens on; ``free_port(10)`` is the first of ten in a row."""
-    ports = _ports()
+    ports = itertools.cycle(own_ports)
 
     def choose(count: int = 1) -> int:
         block: list[int] = []
