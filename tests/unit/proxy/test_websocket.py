@@ -71,6 +71,18 @@ async def test_upstream_that_closes_closes_the_client(socket_plane):
     assert answer.partition(b"\r\n\r\n")[2] == b"bye" * 100_000
 
 
+async def test_a_handshake_has_no_body(plane):
+    """A length that nothing follows would let the upstream take the first frames for it."""
+
+    async def on_request(request, exchange):
+        outgoing = Outgoing("GET", request.raw_path, request.raw_headers, b"body", "m")
+        return await tunnel(request, plane.upstream, outgoing, exchange)
+
+    plane.on_request = on_request
+    await plane.ask(UPGRADE, b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+    assert {"content-length", "transfer-encoding"}.isdisjoint(dict(plane.requests[0].headers))
+
+
 async def test_refused_handshake_is_an_ordinary_answer(socket_plane):
     """Without a 101 the upstream's answer is forwarded, and the connection ends."""
     refusal = b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\nno"

@@ -6,6 +6,7 @@ itself; after it the client has bytes of an answer, which is then never ended cl
 
 import asyncio
 import re
+from collections.abc import Sequence
 from time import monotonic
 
 from aiohttp import web
@@ -23,6 +24,7 @@ from llama_swap.proxy.upstream import Upstream
 __all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
 
 _SMALL_BODY_BYTES = 64 * 1024
+_LAST = ((b"Connection", b"close"),)
 _OBJECT = re.compile(rb"\s*+\{")
 
 
@@ -71,7 +73,7 @@ async def forward(
             INVALID_REQUEST where the request cannot be written without ambiguity.
     """
     hides = _could_hide_request(outgoing.body)
-    head = _request_head(request, upstream, outgoing, last=hides)
+    head = request_head(request, upstream, outgoing, _LAST if hides else ())
     relay: Relay | None = None
     try:
         relay = await _attempt(request, upstream, outgoing, exchange, head=head, hides=hides, pooled=True)
@@ -100,7 +102,10 @@ def has_left(request: web.BaseRequest) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoing, *, last: bool) -> bytes:
+def request_head(
+    request: web.BaseRequest, upstream: Upstream, outgoing: Outgoing, hop: Sequence[tuple[bytes, bytes]]
+) -> bytes:
+    """The head of the request to the upstream, with headers for this connection alone."""
     body = outgoing.body
     length = len(body) if isinstance(body, bytes) else body.length_bytes if body is not None else None
     headers = request_headers(
@@ -111,7 +116,7 @@ def _request_head(request: web.BaseRequest, upstream: Upstream, outgoing: Outgoi
         method=outgoing.method,
         length_bytes=length,
         chunked=body is not None and length is None,
-        last=last,
+        hop=hop,
         readable=outgoing.readable,
     )
     return serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), headers)

@@ -121,13 +121,13 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
     method: str,
     length_bytes: int | None,
     chunked: bool = False,
-    last: bool = False,
+    hop: Sequence[tuple[bytes, bytes]] = (),
     readable: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """The headers for the upstream; the client's Host is kept, ``authority`` stands in where there is none.
 
-    With ``last`` the upstream is asked to read nothing after this request, with ``readable`` to answer in a coding that
-    we can unpack.
+    With ``readable`` the upstream is asked to answer in a coding that we can unpack; ``hop`` is what this connection
+    alone is told.
 
     Raises:
         RequestError: INVALID_REQUEST for two Host headers, which front and upstream could read differently.
@@ -143,8 +143,7 @@ def request_headers(  # noqa: PLR0913 - one parameter for each thing that decide
         sent.append((b"Content-Length", b"%d" % length_bytes))
     elif method in _WITH_BODY:
         sent.append((b"Content-Length", b"0"))
-    if last:
-        sent.append((b"Connection", b"close"))
+    sent.extend(hop)
     return sent
 
 

@@ -4,13 +4,14 @@ import asyncio
 from time import monotonic
 
 from aiohttp import web
+from msgspec import structs
 
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import Exchange, Outcome, Outgoing
-from llama_swap.proxy.forward import RelayedResponse, connect, forward_on, has_left
-from llama_swap.proxy.headers import request_headers, request_line, response_headers, serialize
+from llama_swap.proxy.forward import RelayedResponse, connect, forward_on, has_left, request_head
+from llama_swap.proxy.headers import response_headers, serialize
 from llama_swap.proxy.heads import check_beginning
 from llama_swap.proxy.upstream import Upstream
 
@@ -96,16 +97,8 @@ async def tunnel(
     Raises:
         RequestError: as :func:`llama_swap.proxy.forward.forward`.
     """
-    headers = request_headers(
-        outgoing.headers,
-        authority=upstream.authority,
-        remote=None if outgoing.hides_client else request.remote,
-        dropped=outgoing.drop_headers,
-        method=outgoing.method,
-        length_bytes=None,
-        readable=outgoing.readable,
-    )
-    head = serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), [*headers, *_UPGRADE])
+    # A handshake has no body, whatever the client says: a length without it would swallow what comes first.
+    head = request_head(request, upstream, structs.replace(outgoing, body=None), _UPGRADE)
     try:
         connection = await connect(upstream, outgoing, pooled=False)
         try:
