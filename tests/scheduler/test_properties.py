@@ -276,7 +276,7 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "scheduler") or not self.spec.limits.max_wait_seconds:
             return
         state = self.scheduler._state
-        overdue = [w for w in state.lines() if state.is_overdue(w, state.now) and state.needs_start(w.model)]
+        overdue = [w for w in state.lines() if state.is_overdue(w.arrived_at, state.now) and state.needs_start(w.model)]
         for waiter in overdue[:1]:
             ahead = [h for h in state.lines() if state.rank(h) < state.rank(waiter) and state.needs_start(h.model)]
             kept = [i.model for i in state.instances.values() if i.phase == "ready" and i.model != waiter.model]

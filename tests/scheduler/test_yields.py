@@ -173,13 +173,91 @@ def test_a_yield_of_a_device_that_is_not_there_concerns_nobody(play_fit):
     play_fit({"a": 10}, decides=False).yields("GPU-7").arrives(1, "a").expect("start a")
 
 
-def test_a_pinned_model_that_returns_sends_nobody_away(play_fit):
-    """It comes back where there is room; a request for it may evict."""
-    p = play_fit({"a": 20, "b": 10}, models={"a": {"pin": True}}).runs("a").yields().expect("stop a").exits("a")
+PINNED = {"models": {"a": {"pin": True}}}
+
+
+def test_a_pinned_model_that_returns_sends_idle_ones_away(play_fit):
+    """Its place is its own; who came meanwhile has been left alone for the minimum residency."""
+    p = play_fit({"a": 20, "b": 10}, fit={"min_residency_seconds": 5.0}, **PINNED).runs("a")
+    p.yields().expect("stop a").exits("a")
     p.machine.foreign[0] = 10
     p.at(60).yield_ends().arrives(1, "b").expect("start b").ready("b").expect("grant 1").goes(1)
     p.machine.foreign[0] = 0
-    p.at(70).ticks().unloads("b").expect("stop b").exits("b").expect("start a")
+    p.wakes(62).wakes(64).wakes(65).expect("stop b").exits("b").expect("start a").ready("a")
+    p.arrives(2, "b").expect("reject 2 does_not_fit").message("20.0 GiB pinned (a)")
+
+
+def test_a_pinned_model_that_returns_drains_who_never_rests(play_fit):
+    """After the maximum wait, like a request for it; and it starts when the last one has been served."""
+    p = play_fit({"a": 20, "b": 10}, **PINNED).runs("a").yields().expect("stop a").exits("a")
+    p.machine.foreign[0] = 10
+    p.at(60).yield_ends().arrives(1, "b").expect("start b").ready("b").expect("grant 1")
+    p.machine.foreign[0] = 0
+    p.wakes(62).arrives(2, "b").expect("grant 2").goes(1).wakes(64).wakes(66).wakes(68).wakes(70)
+    assert p.phase("b") == Standing.DRAINING
+    p.arrives(3, "b").goes(2).expect("stop b").exits("b").expect("start a", "reject 3 does_not_fit")
+
+
+def test_a_pinned_model_that_returns_comes_before_who_waits(play_fit):
+    """Had it never left, they would be refused as well."""
+    p = play_fit({"a": 16, "b": 12, "c": 4}, yielding=WAIT, **PINNED).runs("a").yields().expect("stop a").exits("a")
+    p.arrives(1, "b").at(1).arrives(2, "c").at(50).yield_ends()
+    p.expect("start a", "start c", "reject 1 does_not_fit")
+
+
+def test_a_pinned_model_that_is_asked_for_keeps_its_turn(play_fit):
+    """Also where the request for it came last, and by groups."""
+    p = play_fit({"a": 16, "b": 12}, yielding=WAIT, **PINNED).runs("a").yields().expect("stop a").exits("a")
+    p.arrives(1, "b").arrives(2, "a").at(50).yield_ends().expect("start a", "reject 1 does_not_fit")
+    g = play_fit({"a": 16, "b": 12}, yielding=WAIT, decides=False, **PINNED).runs("a").yields().expect("stop a")
+    g.exits("a").arrives(1, "b").at(50).yield_ends().expect("start a", "reject 1 pinned")
+
+
+def test_a_return_that_fails_is_tried_again(play_fit):
+    """Until it is ready, with pauses that grow; nobody has to ask for it."""
+    p = play_fit({"a": 10}, **PINNED).runs("a").yields().expect("stop a").exits("a").yield_ends().expect("start a")
+    p.exits("a").wakes(1).expect("start a").because("returns by itself").exits("a").wakes(3).expect("start a")
+    p.exits("a").at(6.9).ticks().at(7).ticks().expect("start a").ready("a").at(8).exits("a").at(99).ticks()
+
+
+def test_a_return_for_which_memory_runs_out_is_tried_again(play_fit):
+    """A game took it while the model loaded; it starts when the game has left."""
+    p = play_fit({"a": 16}, **PINNED).runs("a").yields().expect("stop a").exits("a").yield_ends().expect("start a")
+    p.machine.foreign[0] = 15
+    p.at(1).exits("a", out_of_memory=True).at(7).ticks().wakes(9)
+    p.machine.foreign[0] = 0
+    p.wakes(10).wakes(11).expect("start a").ready("a")
+
+
+def test_a_return_that_keeps_failing_sends_nobody_away(play_fit):
+    """Others would leave in vain; it starts where there is room."""
+    p = play_fit({"a": 20, "b": 10}, **PINNED).runs("a").yields().expect("stop a").exits("a").yield_ends()
+    p.expect("start a").exits("a").wakes(1).expect("start a").exits("a").wakes(3).expect("start a").exits("a")
+    p.arrives(1, "b").expect("start b").ready("b").expect("grant 1").goes(1).at(99).ticks().unloads("b")
+    p.expect("stop b").exits("b").expect("start a")
+
+
+def test_a_pinned_model_that_can_not_return_yet_is_not_given_up(play_fit):
+    """Something else that is pinned is in its place; then nothing is."""
+    p = play_fit({"a": 20, "b": 10}, **PINNED).runs("a").yields().expect("stop a").exits("a")
+    p.machine.foreign[0] = 10
+    p.at(60).yield_ends().arrives(1, "b").expect("start b").ready("b").expect("grant 1").goes(1).pins("b")
+    p.machine.foreign[0] = 0
+    p.at(75).ticks().pins("b", pinned=False).expect("stop b").exits("b").expect("start a")
+
+
+@pytest.mark.parametrize("said", ["unload", "unpin", "reload"])
+def test_a_return_is_given_up_when_somebody_says_so(play_fit, said):
+    """In a pause between two tries, too."""
+    p = play_fit({"a": 10}, **PINNED).runs("a").yields().expect("stop a").exits("a").yield_ends().expect("start a")
+    p.exits("a")
+    if said == "unload":
+        p.unloads("a")
+    elif said == "unpin":
+        p.pins("a", pinned=False)
+    else:
+        p.reloads(p.changed("a", pin=False))
+    p.wakes(None)
 
 
 def test_explain_says_for_whom_and_why(play_fit):

@@ -20,7 +20,8 @@ def next_deadline(state: State) -> float | None:
 
 def calm_until(state: State) -> float:
     """Until when ready models may be used without anything to decide; see ``State.calm_until``."""
-    if state.queue or any(instance.phase is Phase.DRAINING for instance in state.instances.values()):
+    is_wanted = bool(state.queue) or any(state.returns_now(model, state.now) for model in state.returning)
+    if is_wanted or any(instance.phase is Phase.DRAINING for instance in state.instances.values()):
         return -math.inf
     return min(_deadlines(state), default=math.inf)
 
@@ -43,6 +44,8 @@ def _deadlines(state: State) -> Iterator[float]:
             yield overdue_at
     yield from errands.deadlines(state)
     yield from yields.deadlines(state)
+    for at in state.returning.values():
+        yield from (due for due in (at, at + limits.max_wait_seconds) if due > state.now)
     if state.queue or state.returning:
         yield from _rested(state)
 

@@ -25,8 +25,9 @@ from llama_swap.scheduler.events import (
 from llama_swap.scheduler.measured import may_try_again, note_departure, note_fitted, note_need, note_reading
 from llama_swap.scheduler.policy.coexistence import policy_of
 from llama_swap.scheduler.shares import SHARE_HALF_LIFE_SECONDS, Fading, Tab, learned_load
-from llama_swap.scheduler.spec import ModelSpec, SchedulerSpec
+from llama_swap.scheduler.spec import Limits, ModelSpec, SchedulerSpec
 from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter, Yielding
+from llama_swap.scheduler.yields import end_yield
 
 
 def note(state: State, event: Event, now: float) -> None:
@@ -76,7 +77,7 @@ def _note_memory(state: State, event: Event, now: float) -> None:
             state.yields[holder] = Yielding(holder, devices, since, until, because)
         case YieldEnded(holder):
             for name in [name for name in state.yields if holder in (None, name)]:
-                del state.yields[name]
+                end_yield(state, name, now)
 
 
 def fail_start(state: State, instance: Instance, detail: str, output_tail: tuple[str, ...], now: float) -> None:
@@ -96,9 +97,14 @@ def _count_failure(state: State, instance: Instance, detail: str, now: float) ->
     failures.last = detail
     surplus = failures.count - limits.backoff_after_failures
     if limits.backoff_after_failures and surplus >= 0:
-        # The exponent is bounded because floats overflow long before a model that fails for months is repaired.
-        pause = min(limits.backoff_max_seconds, limits.backoff_first_seconds * 2.0 ** min(surplus, 64))
-        failures.next_try_at = now + pause
+        failures.next_try_at = now + _pause(limits, surplus)
+    if instance.model in state.returning:  # nobody asks for it, so there is no hurry from the first failure on
+        state.returning[instance.model] = now + _pause(limits, failures.count - 1)
+
+
+def _pause(limits: Limits, doublings: int) -> float:
+    # The exponent is bounded because floats overflow long before a model that fails for months is repaired.
+    return min(limits.backoff_max_seconds, limits.backoff_first_seconds * 2.0 ** min(doublings, 64))
 
 
 def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> None:
@@ -135,6 +141,7 @@ def _note_ready(state: State, instance_id: int, now: float) -> None:
     if instance is not None and instance.phase is Phase.STARTING:
         state.loads[instance.model] = learned_load(state.loads.get(instance.model), now - instance.since)
         state.move(instance, Phase.READY, "its readiness probe succeeded", now)
+        state.returning.pop(instance.model, None)
         instance.ready_at = now
         state.memory.expire(now)  # it may have taken other memory than was promised to it
         note_fitted(state, instance.model)
@@ -163,7 +170,8 @@ def _note_failed_start(state: State, instance: Instance, exited: ProcessExited, 
 
 
 def _note_unload(state: State, model: str | None) -> None:
-    state.returning -= {model} if model is not None else set(state.returning)
+    for name in (model,) if model is not None else tuple(state.returning):
+        state.returning.pop(name, None)
     for instance in state.instances.values():
         if model in (None, instance.model):
             instance.doom, instance.doom_cause = f"unload of {model or 'all models'} requested", StopCause.UNLOADED
@@ -218,4 +226,4 @@ def _note_pin(state: State, model: str, *, pinned: bool) -> None:
 def _pin_all(state: State) -> None:
     for instance in state.instances.values():
         instance.is_pinned = state.is_pinned(instance.model)
-    state.returning = {model for model in state.returning if state.is_pinned(model)}
+    state.returning = {model: at for model, at in state.returning.items() if state.is_pinned(model)}

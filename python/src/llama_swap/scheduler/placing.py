@@ -14,8 +14,8 @@ from llama_swap.scheduler.state import State, Waiter
 from llama_swap.scheduler.view import has_all, is_rested, lacks_need, occupants_of, view_of
 from llama_swap.scheduler.yields import can_confine, remaining_devices, words_of, yield_before, yield_touching
 
-NEVER: Rank = (math.inf, math.inf, 0)
-"""The rank of a model that nobody waits for: everybody else goes first."""
+FIRST: Rank = (-math.inf, 0.0, 0)
+"""The rank of a pinned model that returns: its place is its own, even if others wait."""
 
 FIRST_READING_SECONDS = 5.0
 """How long the first start waits for the first reading before the groups decide."""
@@ -45,23 +45,29 @@ def placements_of(state: State, now: float) -> list[Placement]:
 
 
 def _undisturbing(state: State, placement: Placement) -> Placement:
-    """A model that returns by itself sends nobody away: there is no hurry, since nobody waits for it."""
+    """A model that fails to return again and again sends nobody away for that any more."""
+    failures, most = state.failures.get(placement.model), state.spec.limits.backoff_after_failures or 1
+    if placement.model in state.queue or failures is None or failures.count < most:
+        return placement
     stays = any(not instance.is_leaving for instance in _living(state, placement))
-    if placement.candidate.rank == NEVER and placement.step in (Step.EVICT, Step.DRAIN) and stays:
+    if placement.step in (Step.EVICT, Step.DRAIN) and stays:
         return replace(placement, step=Step.WAIT)
     return placement
 
 
 def _candidates(state: State, now: float) -> list[Candidate]:
+    """Who returns by itself, then who is waited for, in the order of the queue."""
+    returning = {
+        model: Candidate(model, FIRST, state.is_overdue(state.returning[model], now))
+        for model in sorted(state.returning)
+        if state.returns_now(model, now)
+    }
     waited_for = [
-        Candidate(head.model, state.rank(head), state.is_overdue(state.oldest_waiter(head.model), now))
+        Candidate(head.model, state.rank(head), state.is_overdue(state.oldest_waiter(head.model).arrived_at, now))
         for head in state.lines()
-        if state.needs_start(head.model)
+        if head.model not in returning and state.needs_start(head.model)
     ]
-    returning = sorted(
-        m for m in state.returning if m in state.spec.models and m not in state.queue and state.needs_start(m)
-    )
-    return waited_for + [Candidate(model, NEVER, is_overdue=False) for model in returning]
+    return [*returning.values(), *waited_for]
 
 
 def _awaits_first_reading(state: State, now: float) -> bool:
@@ -105,7 +111,8 @@ def _beside_all(state: State, placement: Placement, occupants: Mapping[str, Occu
 
 def _unless_pinned(state: State, placement: Placement) -> Placement:
     if pinned_in_the_way(state, placement):
-        return replace(placement, step=Step.REFUSE, refusal=RejectReason.PINNED)
+        refused = replace(placement, step=Step.REFUSE, refusal=RejectReason.PINNED)
+        return refused if placement.model in state.queue else _hoping(refused)
     return replace(placement, devices=remaining_devices(state, placement.model))
 
 
@@ -122,7 +129,7 @@ def _living(state: State, placement: Placement) -> list[Instance]:
 
 def _yielded(state: State, candidate: Candidate, because: str) -> Placement:
     """Refused or let wait, as the configuration says; a model that returns by itself waits."""
-    if state.spec.yielding.requests is WhileYielded.REFUSE and candidate.rank != NEVER:
+    if state.spec.yielding.requests is WhileYielded.REFUSE and candidate.model in state.queue:
         return Placement(candidate, Step.REFUSE, note=because, refusal=RejectReason.YIELDED)
     return Placement(candidate, Step.WAIT, note=f"the device is left to others: {because}")
 
@@ -141,7 +148,7 @@ def _checked(state: State, placement: Placement, now: float) -> Placement:
     if lacks_need(state, model):
         return replace(placement, step=Step.WAIT, note=f"what {model} needs is being found out")
     if placement.step is Step.REFUSE:
-        return _checked_refusal(state, placement, now)
+        return _checked_refusal(state, placement, now) if model in state.queue else _hoping(placement)
     stops = any(not instance.is_leaving for instance in _living(state, placement))
     if placement.step is Step.START and not state.memory.is_fresh(now):
         return _unmeasured(placement)
@@ -182,6 +189,11 @@ def _checked_refusal(state: State, placement: Placement, now: float) -> Placemen
     return _short_for_others(state, placement, now)
 
 
+def _hoping(placement: Placement) -> Placement:
+    """A model that returns by itself is not refused: it starts when it can after all."""
+    return replace(placement, step=Step.WAIT, note="there is no room for it")
+
+
 def _short_for_others(state: State, placement: Placement, now: float) -> Placement:
     """It would fit if others did not use so much."""
     candidate = placement.candidate
@@ -194,8 +206,6 @@ def _short_for_others(state: State, placement: Placement, now: float) -> Placeme
         return replace(placement, step=Step.WAIT, note=_NOT_KNOWN.format(loading))
     if state.spec.yielding.free_below_bytes:
         return _yielded(state, candidate, "other programs use too much of its memory")
-    if candidate.rank == NEVER:
-        return replace(placement, step=Step.WAIT, note="other programs use its memory")
     return replace(placement, refusal=RejectReason.DOES_NOT_FIT)
 
 

@@ -20,7 +20,7 @@ from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.seating import Placement, Step
 from llama_swap.scheduler.shares import USE_HALF_LIFE_SECONDS, Fading, Tab, penalty_seconds
 from llama_swap.scheduler.state import Instance, Phase, State, Waiter
-from llama_swap.scheduler.yields import words_of, yield_upon
+from llama_swap.scheduler.yields import end_yield, words_of, yield_upon
 
 
 def reconcile(state: State, now: float) -> list[Command]:
@@ -116,7 +116,7 @@ def _grant(state: State, waiter: Waiter, instance: Instance, commands: list[Comm
 
 def _expire(state: State, commands: list[Command], now: float) -> None:
     for holder in [y.holder for y in state.yields.values() if y.until is not None and y.until <= now]:
-        del state.yields[holder]
+        end_yield(state, holder, now)
     for instance in tuple(state.instances.values()):
         deadline = instance.deadline
         if deadline is None or deadline > now:
@@ -189,7 +189,7 @@ def _retire_yielded(state: State, instance: Instance, now: float) -> None:
     if is_over or not instance.leases:
         instance.doom, instance.doom_cause = because, StopCause.YIELDED
         if instance.is_pinned:
-            state.returning.add(instance.model)
+            state.returning[instance.model] = now
     elif instance.phase is Phase.READY:
         state.move(instance, Phase.DRAINING, because, now)
 
@@ -285,8 +285,7 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
     waiting = len(state.queue.get(model, ()))
     because = f"{waiting} requests wait for {model}" if waiting > 1 else f"a request waits for {model}"
     if not waiting:
-        because = f"{model} is pinned, and there is a device for it again that is not left to others"
-    state.returning.discard(model)
+        because = f"{model} is pinned and returns by itself: there is room for it that is not left to others"
     state.last_instance_id += 1
     instance = Instance(state.last_instance_id, model, state.spec.models[model], because, now)
     instance.is_pinned, instance.is_alone = state.is_pinned(model), placement.is_alone
@@ -299,9 +298,6 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
 
 def _refuse(state: State, placement: Placement, commands: list[Command]) -> None:
     model = placement.model
-    if model not in state.queue:  # it was to return by itself
-        state.returning.discard(model)
-        return
     dismissal = refusal_of(state, placement)
     for waiter in tuple(state.queue[model].values()):
         state.dequeue(waiter)

@@ -144,7 +144,8 @@ class State:
         assessing: the models whose need is being found out, with the fingerprints that were asked about.
         pins: what was said at run time about pinning, in place of the configuration.
         yields: by holder.
-        returning: pinned models that a yield has stopped; they start again by themselves.
+        returning: pinned models that a yield has stopped -> from when they may start again by themselves; until they
+            are ready, or somebody wants something else.
         read_ahead: waiting models whose file is read ahead, or was.
         uses: how much each model was used lately.
         loads: how long each model took to load, seconds.
@@ -172,7 +173,7 @@ class State:
     assessing: set[tuple[str, str]] = field(default_factory=set)
     pins: dict[str, bool] = field(default_factory=dict)
     yields: dict[str, Yielding] = field(default_factory=dict)
-    returning: set[str] = field(default_factory=set)
+    returning: dict[str, float] = field(default_factory=dict)
     read_ahead: frozenset[str] = frozenset()
     uses: dict[str, Fading] = field(default_factory=dict)
     loads: dict[str, float] = field(default_factory=dict)
@@ -259,10 +260,15 @@ class State:
             return True
         return instance.is_yielded or not self.is_current(instance)
 
-    def is_overdue(self, waiter: Waiter, now: float) -> bool:
-        """Whether it has waited so long that what is in its way must be drained."""
+    def returns_now(self, model: str, now: float) -> bool:
+        """Whether a model is to start although nobody may wait for it, as soon as it can."""
+        at = self.returning.get(model)
+        return at is not None and at <= now and self.needs_start(model)
+
+    def is_overdue(self, since: float, now: float) -> bool:
+        """Whether who waits since then has waited so long that what is in its way must be drained."""
         longest = self.spec.limits.max_wait_seconds
-        return longest > 0 and waiter.arrived_at + longest <= now
+        return longest > 0 and since + longest <= now
 
     def part(self, instance: Instance) -> None:
         """Forget the leases of an instance that exited: those requests end by themselves."""
@@ -300,7 +306,7 @@ class State:
             assessing=set(self.assessing),
             pins=dict(self.pins),
             yields=dict(self.yields),
-            returning=set(self.returning),
+            returning=dict(self.returning),
             uses={model: replace(use) for model, use in self.uses.items()},
             loads=dict(self.loads),
             shares={caller: replace(share) for caller, share in self.shares.items()},

@@ -35,6 +35,12 @@ def yielded_pools(state: State) -> frozenset[str]:
     return frozenset(pool for yielding in state.yields.values() for pool in pools_of(state, yielding))
 
 
+def end_yield(state: State, holder: str, now: float) -> None:
+    """A holder gives back; who was stopped for a yield has waited for its place since now."""
+    del state.yields[holder]
+    state.returning = {model: max(at, now) for model, at in state.returning.items()}
+
+
 def yield_upon(state: State, instance: Instance) -> Yielding | None:
     """The yield for which an instance has to leave: one of a device it holds memory of, or may hold memory of."""
     return next((y for y in state.yields.values() if _concerns(state, y, instance)), None)
