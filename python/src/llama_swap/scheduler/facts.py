@@ -116,9 +116,8 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
         return
     instance.leases.discard(request_id)
     instance.last_used = now
-    tab = state.tabs.pop(request_id, None)
-    if tab is not None:
-        _settle_tab(state, tab, now)
+    if request_id in state.tabs:
+        _settle_tab(state, state.tabs.pop(request_id), now)
     unload_at = instance.unload_at
     if unload_at is not None and unload_at < state.calm_until:
         state.calm_until = unload_at

@@ -171,7 +171,7 @@ class Instance:
     @property
     def unload_at(self) -> float | None:
         """When it has been idle for long enough: counted from the later of ready and the end of its last lease."""
-        if self.phase is not Phase.READY or self.leases:
+        if self.leases or self.phase is not Phase.READY:
             return None
         idle = self.idle_seconds
         return None if idle is None else self.used_at + idle

@@ -14,11 +14,15 @@ class GrantsLeases(Protocol):
     """The part of the supervisor that is needed here."""
 
     def ask(self, leasing: "Leasing") -> None:
-        """Tell of a request: it is granted or refused now or later, unless :meth:`end_lease` comes first."""
+        """Tell of a request: it is granted or refused now or later, unless :meth:`leave` comes first."""
+        ...
+
+    def leave(self, request_id: int) -> None:
+        """The request does not want an answer any more, or was refused."""
         ...
 
     def end_lease(self, request_id: int, *, served: bool) -> None:
-        """The request is over, or does not wait any more."""
+        """The request that was granted a lease is over."""
         ...
 
 
@@ -46,13 +50,14 @@ class Leasing:
             self._supervisor.ask(self)
             return self._lease or await self._wait_answer()
         except BaseException:
-            self._supervisor.end_lease(self.request_id, served=False)
+            self._supervisor.leave(self.request_id)
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._supervisor.end_lease(self.request_id, served=self._lease is not None and self._lease.served)
+        assert self._lease is not None  # noqa: S101 - entered
+        self._supervisor.end_lease(self.request_id, served=self._lease.served)
 
     def granted(self, instance: Instance, now: float) -> None:
         """The request may use an instance."""

@@ -190,14 +190,18 @@ class Supervisor:
         return Leasing(self, request_id or self.new_request_id(), model_id, terms)
 
     def ask(self, leasing: Leasing) -> None:
-        """Tell of a request, which is answered now or later; :meth:`end_lease` follows in any case."""
+        """Tell of a request, which is answered now or later; :meth:`end_lease` or :meth:`leave` follows in any case."""
         self._waiting[leasing.request_id] = leasing
         self._tell(events.RequestArrived(leasing.request_id, leasing.model_id, leasing.terms))
 
-    def end_lease(self, request_id: int, *, served: bool) -> None:
-        """The request is over, or does not wait any more."""
+    def leave(self, request_id: int) -> None:
+        """The request does not want an answer any more, or was refused."""
         self._waiting.pop(request_id, None)
-        self._tell(events.RequestGone(request_id, served=served))
+        self._tell(events.RequestGone(request_id))
+
+    def end_lease(self, request_id: int, *, served: bool) -> None:
+        """The request that was granted a lease is over."""
+        self._tell(events.RequestGone(request_id, served))
 
     async def load(self, model_id: str, *, terms: events.Terms = events.NO_TERMS) -> None:
         """Return when the model is ready; raises RequestError when it cannot start."""
