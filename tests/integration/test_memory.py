@@ -284,7 +284,7 @@ def test_r18_out_of_memory_in_the_middle_of_a_stream(service):
     with service.stream("a", fake=script) as stream, pytest.raises(httpx.RemoteProtocolError):
         received.extend(stream.iter_lines())
     event = json.loads([line for line in received if line][-1].removeprefix("data: "))
-    assert event["error"]["code"] == "upstream_died"
+    assert event["error"]["code"] == "out_of_memory"
     assert "ran out of memory" in event["error"]["message"]
 
 

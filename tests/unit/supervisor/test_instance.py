@@ -2,6 +2,7 @@
 
 import pytest
 
+from llama_swap.api.errors import TABLE
 from llama_swap.errors import Reason, RequestError
 from llama_swap.process import ExitReport
 from llama_swap.supervisor import Instance
@@ -34,6 +35,18 @@ async def test_a_request_is_told_that_it_was_cut_by_a_yield(tmp_path, launcher):
         with pytest.raises(RequestError, match="stopped while it served this request: a game runs") as caught:
             await lease.instance.blame(RequestError(Reason.UPSTREAM_FAILED, "connection reset"))
         assert (caught.value.reason, caught.value.retry_after_seconds) == (Reason.YIELDED, 60)
+
+
+async def test_a_stream_ends_with_the_code_that_an_answer_would_have(tmp_path):
+    """So that a client need not read the words."""
+    model = make_config(tmp_path, {"a": {}}).models["a"]
+    yielded = Instance(1, model, 0.0, yielded_because="a game")
+    short, fine = (Instance(1, model, 0.0, ran_out_of_memory=is_short) for is_short in (True, False))
+    for instance in (short, fine):
+        instance.gone.set()
+    codes = [(await instance.why_cut())[1] for instance in (yielded, short, fine)]
+    table = [TABLE[reason].code for reason in (Reason.YIELDED, Reason.OUT_OF_MEMORY)]
+    assert codes == [*table, ""]
 
 
 async def test_an_error_of_the_client_is_not_memory_s(tmp_path, launcher):

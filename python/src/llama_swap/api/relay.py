@@ -92,7 +92,8 @@ async def _serve_in_spite_of_a_death(
         return await _serve(request, visit, model, outgoing, waiting)
     except RequestError as error:
         if error.reason is Reason.YIELDED and died.yielded_because:
-            text = f"model {model.id!r}: {await died.why_cut()}"
+            why, _ = await died.why_cut()
+            text = f"model {model.id!r}: {why}"
             raise RequestError(error.reason, text, retry_after_seconds=error.retry_after_seconds) from error
         raise
 

@@ -94,9 +94,9 @@ class EarlyStream:
         self.send(error_event(self._path, message=message, error_type=error_type, code=code))
         self._end()
 
-    def cut(self, message: str) -> None:
+    def cut(self, message: str, code: str) -> None:
         """The upstream died in the middle: the error, then no clean end."""
-        self.send(b"\n\n" + error_event(self._path, message=message, code="upstream_died"))
+        self.send(b"\n\n" + error_event(self._path, message=message, code=code))
         self._client.close()
 
     def _end(self) -> None:

@@ -99,7 +99,9 @@ class Exchange(msgspec.Struct, eq=False):
         began_early: the client got the head of an event stream from us, before any answer.
         on_head: called once the answer's head is known.
         on_piece: called with each piece of the answer's body, without framing.
-        why_cut: asked why the upstream broke off in the middle of its answer; "" is not known.
+        why_cut: asked why the upstream broke off in the middle of its answer, and for the code of that error; "" is not
+            known.
+        cut_code: the code of the error that ends such an answer.
     """
 
     status: int = 0
@@ -115,7 +117,8 @@ class Exchange(msgspec.Struct, eq=False):
     began_early: bool = False
     on_head: Callable[[], object] | None = None
     on_piece: Callable[[bytes], object] | None = None
-    why_cut: Callable[[], Awaitable[str]] | None = None
+    why_cut: Callable[[], Awaitable[tuple[str, str]]] | None = None
+    cut_code: str = "upstream_died"
 
     @property
     def has_begun(self) -> bool:

@@ -298,7 +298,8 @@ async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) ->
 async def _ask_why(relay: Relay, exchange: Exchange) -> None:
     """Let whoever knows the upstream say why it broke off, before the client is told."""
     if exchange.why_cut is not None:
-        relay.detail = await exchange.why_cut() or relay.detail
+        why, code = await exchange.why_cut()
+        relay.detail, exchange.cut_code = why or relay.detail, code or exchange.cut_code
 
 
 def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:
@@ -317,7 +318,8 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
         return _conclude_early(relay, outgoing.early, exchange, message)
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
-        end_cut_short(request, head, message, relay.tail.pieces)
+        event = last_event(request.path, message, code=exchange.cut_code)
+        end_cut_short(request, head, event, relay.tail.pieces)
     else:
         exchange.outcome = Outcome.CLIENT_GONE
     return RelayedResponse(head.status, closes=True)
@@ -331,7 +333,7 @@ def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, messag
         early.finish()
     elif relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
-        early.cut(message)
+        early.cut(message, exchange.cut_code)
         closes = True
     else:
         exchange.outcome = Outcome.CLIENT_GONE

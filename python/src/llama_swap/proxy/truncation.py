@@ -29,7 +29,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
-def last_event(path: str, message: str, *, code: str = "upstream_died") -> bytes:
+def last_event(path: str, message: str, *, code: str) -> bytes:
     """The event that says why a stream ends; the blank line before it ends whatever line was torn."""
     return b"\n\n" + error_event(path, message=message, code=code)
 
@@ -101,9 +101,9 @@ def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, pi
     return bool(sent) or modern or head.framing is Framing.LENGTH
 
 
-def end_cut_short(request: web.BaseRequest, head: AnswerHead, message: str, pieces: Sequence[bytes]) -> None:
-    """End an answer that lacks its end, and the client's connection with it; ``pieces`` as above."""
-    visible = send_last_event(request, head, last_event(request.path, message), pieces)
+def end_cut_short(request: web.BaseRequest, head: AnswerHead, event: bytes, pieces: Sequence[bytes]) -> None:
+    """End an answer that lacks its end with an event, and the client's connection with it; ``pieces`` as above."""
+    visible = send_last_event(request, head, event, pieces)
     transport = request.transport
     if transport is None or transport.is_closing():
         return

@@ -44,17 +44,20 @@ class Instance:
     ran_out_of_memory: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def why_cut(self) -> str:
-        """Why its connections broke, once it is gone; "" where nothing is known, or where it goes on."""
+    async def why_cut(self) -> tuple[str, str]:
+        """Why its connections broke, once it is gone, and the code of that error; "" where nothing is known."""
         if self.yielded_because:
-            return f"it was stopped while it served this request: {self.yielded_because}"
+            return f"it was stopped while it served this request: {self.yielded_because}", "devices_yielded"
         with suppress(TimeoutError):
             await asyncio.wait_for(self.gone.wait(), _DYING_SECONDS)
-        return _MEMORY_RAN_OUT if self.ran_out_of_memory else ""
+        return (_MEMORY_RAN_OUT, "out_of_memory") if self.ran_out_of_memory else ("", "")
 
     async def blame(self, error: RequestError) -> None:
         """Raise a clearer error where its connection broke because memory ran out, or was wanted by others."""
-        if error.reason is Reason.UPSTREAM_FAILED and (why := await self.why_cut()):
+        if error.reason is not Reason.UPSTREAM_FAILED:
+            return
+        why, _ = await self.why_cut()
+        if why:
             reason = Reason.YIELDED if self.yielded_because else Reason.OUT_OF_MEMORY
             later = _LATER_SECONDS if self.yielded_because else None
             raise RequestError(reason, f"model {self.model.id!r}: {why}", retry_after_seconds=later) from error
