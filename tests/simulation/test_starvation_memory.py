@@ -3,8 +3,9 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from simulated.clients import one_request
+from simulated.deeds import Ask
 from simulated.machine import Machine, Model
-from simulated.world import Ask, World
+from simulated.world import World
 
 from llama_swap.scheduler import Scheduler
 from llama_swap.scheduler.spec import FitSpec, Limits, ModelSpec, SchedulerSpec

@@ -4,8 +4,9 @@ import pytest
 from simulated.baselines import FirstInFirstOut, LeastRecentlyUsed
 from simulated.clients import game, one_request
 from simulated.days import DAYS, simulate
+from simulated.deeds import Ask
 from simulated.machine import GIB, Cards, Machine, Model, OutOfMemory, PageCache
-from simulated.world import Ask, World
+from simulated.world import World
 
 from llama_swap.scheduler.commands import MeasureMemory, StartProcess
 from llama_swap.scheduler.events import MemoryMeasured, ProcessExited

@@ -6,7 +6,7 @@ So the same day asks the same of every scheduler, however long it lets them wait
 import random
 
 from llama_swap.scheduler.events import NO_TERMS, YieldEnded, YieldRequested
-from simulated.world import Ask, Release, Take
+from simulated.deeds import Ask, Release, Take
 
 HOUR = 3600.0
 

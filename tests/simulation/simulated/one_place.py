@@ -11,8 +11,9 @@ from llama_swap.scheduler import Scheduler
 from llama_swap.scheduler.spec import GroupSpec, Limits, ModelSpec, SchedulerSpec
 from simulated.baselines import FirstInFirstOut
 from simulated.clients import one_request
+from simulated.deeds import Ask
 from simulated.machine import Machine, Model
-from simulated.world import Ask, World
+from simulated.world import World
 
 MODELS = {"a": Model(load_seconds=20.0), "b": Model(load_seconds=12.0), "c": Model(load_seconds=3.0)}
 STOP_SECONDS = 1.0

@@ -1,13 +1,4 @@
-"""One run of a day: the clock, the processes and the clients around a scheduler.
-
-A client is a generator. What it yields is what it does, and it goes on when that is done:
-
-- a number: so many seconds pass;
-- ``Ask``: a request; the value is its ``Answer``, once the last byte is there;
-- ``Take``: a foreign program wants memory of a card; the value is how long it took until it had all;
-- ``Release``: it ends, and its memory is free;
-- an event of the scheduler: somebody tells it something, such as a yield.
-"""
+"""One run of a day: the clock, the processes and the clients around a scheduler."""
 
 import heapq
 import itertools
@@ -21,13 +12,11 @@ from llama_swap.scheduler.commands import (
     KillProcess,
     MeasureMemory,
     ReadAhead,
-    RejectReason,
     RejectRequest,
     StartProcess,
     StopProcess,
 )
 from llama_swap.scheduler.events import (
-    NO_TERMS,
     DeadlineReached,
     MemoryMeasured,
     NeedAssessed,
@@ -35,9 +24,9 @@ from llama_swap.scheduler.events import (
     ProcessReady,
     RequestArrived,
     RequestGone,
-    Terms,
 )
 from llama_swap.scheduler.memory import HOST, UNKNOWN_NEED, Need, NeedSource, PoolReading
+from simulated.deeds import Answer, Ask, Release, Take
 from simulated.machine import GIB, Cards, Machine, OutOfMemory, PageCache
 from simulated.scores import Scores
 
@@ -45,44 +34,6 @@ MEASURE_SECONDS = 0.02
 ASSESS_SECONDS = 0.05
 GAME_TRIES_EVERY_SECONDS = 0.5
 HOST_GIB = 64.0
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request; seconds is for how long it is served, patience how long its client waits for the first byte."""
-
-    kind: str
-    model: str
-    seconds: float
-    terms: Terms = NO_TERMS
-    patience: float = math.inf
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a request; wait is None where it was never served."""
-
-    wait: float | None
-    is_complete: bool = True
-    reason: RejectReason | None = None
-    retry_after_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Take:
-    """A foreign program wants memory of a card, GiB; after a while it makes do with what it got."""
-
-    program: str
-    card: int
-    size: float
-    patience: float = 300.0
-
-
-@dataclass(frozen=True)
-class Release:
-    """A foreign program ends."""
-
-    program: str
 
 
 @dataclass
@@ -194,7 +145,7 @@ class World:
         request = self.requests.get(request_id)
         if request is not None and request.granted_at is None:
             self.scores.lost += 1
-            self.end(request_id, Answer(None, is_complete=False))
+            self.end(request_id, Answer(None))
             self.tell(RequestGone(request_id))
 
     def end(self, request_id, answer):
@@ -255,7 +206,7 @@ class World:
         self.scores.refused[command.reason] += 1
         self.end(
             request_id,
-            Answer(None, is_complete=False, reason=command.reason, retry_after_seconds=command.retry_after_seconds),
+            Answer(None, reason=command.reason, retry_after_seconds=command.retry_after_seconds),
         )
 
     # --- processes ---------------------------------------------------------------------------
@@ -314,7 +265,7 @@ class World:
         for request_id in tuple(process.requests):
             process.requests.discard(request_id)
             self.scores.failed += 1
-            self.end(request_id, Answer(None, is_complete=False))
+            self.end(request_id, Answer(None))
             self.plan(self.now, self.tell, RequestGone(request_id))
         lag = self.random.uniform(*self.machine.lag) if self.machine.cards else 0.0
         detail = "out of memory" if is_out_of_memory else "exit code 0"
