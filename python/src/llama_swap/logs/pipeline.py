@@ -196,7 +196,7 @@ class _StandardLibraryRecords:
 
 def _take_standard_library(level: int) -> None:
     """Let warnings of libraries (asyncio, aiohttp) appear in our log; their chatter only when debugging."""
-    handler = logging.handlers.QueueHandler(_StandardLibraryRecords())  # type: ignore[arg-type]
+    handler = logging.handlers.QueueHandler(_StandardLibraryRecords())  # type: ignore[arg-type] # only put_nowait is called
     root = logging.getLogger()
     for old in root.handlers[:]:
         if isinstance(old, logging.handlers.QueueHandler):

@@ -33,7 +33,8 @@ def stat_of(pid: int) -> list[bytes]:
 
 def victims(token: bytes, wards: list[tuple[int, bytes]]) -> set[int]:
     """Every living process that belongs to the service's children."""
-    stats = {int(name): stat_of(int(name)) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
+    names = os.listdir("/proc")  # noqa: PTH208  (as above)
+    stats = {int(name): stat_of(int(name)) for name in names if name.isdigit()}
     living = {pid: stat for pid, stat in stats.items() if stat and stat[0] not in b"ZX" and pid != os.getpid()}
     sessions = {pid for pid, ticks in wards if pid not in stats or stats[pid][19:20] == [ticks]}
     found = {
@@ -54,7 +55,7 @@ def is_marked(pid: int, token: bytes) -> bool:
 def kill_cgroup(folder: str) -> None:
     """Ends a whole cgroup in one step."""
     try:
-        with open(f"{folder}/cgroup.kill", "w") as file:  # noqa: PTH123
+        with open(f"{folder}/cgroup.kill", "w") as file:  # noqa: PTH123  (as above)
             file.write("1")
     except OSError:
         return
@@ -63,7 +64,7 @@ def kill_cgroup(folder: str) -> None:
 def remove_cgroup(folder: str) -> None:
     """Removes the empty cgroup."""
     try:
-        os.rmdir(folder)  # noqa: PTH106
+        os.rmdir(folder)  # noqa: PTH106  (as above)
     except OSError:
         return
 

@@ -111,7 +111,7 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[bytes, byt
 
 async def _read_body(reader: asyncio.StreamReader, status: int, headers: dict[bytes, bytes]) -> bool:
     """Reads the rest of the answer if that is cheap; False when the connection cannot be used again."""
-    if status == 200 or headers.get(b"connection", b"").lower() == b"close" or b"transfer-encoding" in headers:  # noqa: PLR2004
+    if status == 200 or headers.get(b"connection", b"").lower() == b"close" or b"transfer-encoding" in headers:  # noqa: PLR2004  (ready)
         return False
     length = int(headers.get(b"content-length", b"-1"))
     if not 0 <= length <= BODY_LIMIT_BYTES:

@@ -106,7 +106,7 @@ class AnswerHead:
             if digits is None:
                 raise BadAnswerError("the answer's Content-Length is no number")
             size = int(digits[1])
-        if method == "HEAD" or self.status < 200 or self.status in {_NO_CONTENT, _NOT_MODIFIED}:  # noqa: PLR2004
+        if method == "HEAD" or self.status < 200 or self.status in {_NO_CONTENT, _NOT_MODIFIED}:  # noqa: PLR2004  (1xx)
             return Framing.NONE
         if coding is not None:
             return Framing.CHUNKED
