@@ -150,6 +150,46 @@ def test_our_own_models_are_no_pressure(play_fit):
     assert not p.snapshot().yields
 
 
+def test_what_ours_take_beyond_their_promise_is_no_pressure(play_fit):
+    """A window that opens beside a model that left less than shall be free itself is not a game."""
+    p = play_fit({"a": 18}, yielding=AUTO)
+    p.machine.takes["a"] = 21
+    p.runs("a")
+    p.machine.foreign[0] = 0.5
+    p.wakes(2)
+    p.machine.foreign[0] = 2.5
+    p.wakes(4)
+    assert not p.snapshot().yields
+
+
+def test_who_takes_the_last_of_a_device_wants_it(play_fit):
+    """Also where models took too much themselves: others could not grow on."""
+    p = play_fit({"a": 18}, yielding=AUTO)
+    p.machine.takes["a"] = 21
+    p.runs("a")
+    p.machine.foreign[0] = 2.9
+    p.wakes(2).expect("stop a").because("other programs use 2.9 GiB")
+
+
+@pytest.mark.parametrize(("gib", "expected"), [(0.4, []), (0.6, ["stop a"])])
+def test_small_growth_is_no_game(play_fit, gib, expected):
+    """A model may take all that need not be free, so a window leaves less than that at once; an eighth of it counts."""
+    p = play_fit({"a": 20}, yielding=AUTO).runs("a")
+    p.machine.foreign[0] = gib
+    p.wakes(2).expect(*expected)
+
+
+def test_a_hidden_model_that_takes_more_than_promised_is_no_pressure(play_fit):
+    """Where the driver does not say who has what that looks like others' use; what these take later is seen."""
+    p = play_fit({"a": 18}, yielding=AUTO)
+    p.machine.tells_who, p.machine.takes["a"] = False, 21
+    p.at(10).arrives(1, "a").expect("start a").wakes(10.5).at(11).ready("a").expect("grant 1").goes(1)
+    p.machine.foreign[0] = 0.5
+    p.wakes(13)
+    p.machine.foreign[0] = 2.9
+    p.wakes(15).expect("stop a")
+
+
 def test_what_is_to_stay_free_is_headroom(play_fit):
     """Our own models never take it."""
     play_fit({"a": 21}, yielding=AUTO).arrives(1, "a").expect("reject 1 does_not_fit").message("4.0 GiB kept free")

@@ -21,6 +21,7 @@ def note_reading(state: State, event: MemoryMeasured, now: float) -> None:
     """Note what the pools hold, which memory has come back, and whether others press."""
     memory = state.memory
     is_late = memory.at is not None and event.at < memory.at
+    unseen = [instance for instance in state.instances.values() if not instance.is_looked_at]
     for instance in state.instances.values() if not is_late else ():
         instance.is_looked_at |= instance.ready_at is not None and event.at >= instance.ready_at
         for reading in event.pools:
@@ -33,7 +34,7 @@ def note_reading(state: State, event: MemoryMeasured, now: float) -> None:
         if instance.phase is Phase.RELEASING and _shows_return(instance, event, memory.pools):
             memory.lag_seconds = now - instance.since
             _forget(state, instance, f"its memory came back after {memory.lag_seconds:.1f} s", now)
-    note_pressure(state, now)
+    note_pressure(state, [instance for instance in unseen if instance.is_looked_at], now)
 
 
 def _shows_return(instance: Instance, event: MemoryMeasured, pools: Mapping[str, PoolReading]) -> bool:

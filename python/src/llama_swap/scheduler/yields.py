@@ -1,17 +1,20 @@
 """Devices that are left to other programs: whom that concerns, and when it begins and ends by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from llama_swap.scheduler.instance import Instance
-from llama_swap.scheduler.memory import HOST
+from llama_swap.scheduler.memory import HOST, PoolReading
 from llama_swap.scheduler.state import State, Yielding
 
 AUTO = "auto:"
 """The holder of an automatic yield is this and the pool."""
 
 GROWN_BYTES = 128 << 20
-"""Use by others that grew by less is noise."""
+"""Use by others that grew by less is noise, and a device with less than this free is full."""
+
+GROWN_SHARE = 8
+"""A window or a film is no game: others must have grown by this part of what shall be free, unless nothing is left."""
 
 
 def pools_of(state: State, yielding: Yielding) -> frozenset[str]:
@@ -113,11 +116,17 @@ def remaining_devices(state: State, model: str) -> tuple[str, ...]:
     return tuple(pool for pool in state.memory.devices if pool not in gone) if gone else ()
 
 
-def note_pressure(state: State, now: float) -> None:
+def note_pressure(state: State, newly_seen: Sequence[Instance], now: float) -> None:
     """Begin, prolong or forget the automatic yields by the latest reading.
 
     Memory that an exited process of ours has not given back yet looks like the use of others, so while some is on its
-    way the reading says nothing about them.
+    way the reading says nothing about them. What a model takes whose memory is not seen to be its own looks like
+    theirs as well: what they use counts from when it is ready.
+
+    Args:
+        state: with the reading.
+        newly_seen: the instances that it is the first to show at work.
+        now: the time.
     """
     least = state.spec.yielding.free_below_bytes
     memory = state.memory
@@ -126,22 +135,35 @@ def note_pressure(state: State, now: float) -> None:
     for pool in memory.devices:
         if any(_is_on_its_way(instance, pool) for instance in state.instances.values()):
             continue
-        if memory.pools[pool].held is None and not all(i.is_looked_at for i in state.instances.values()):
+        reading, foreign = memory.pools[pool], memory.foreign.get(pool, 0)
+        is_hiding = reading.held is None or bool(reading.hidden)
+        if is_hiding and not all(i.is_looked_at for i in state.instances.values()):
             continue  # what a model that loads takes is not told from what others do
-        foreign = memory.foreign.get(pool, 0)
-        if memory.pools[pool].free_bytes >= least:
+        if reading.free_bytes >= least:
             memory.quiet[pool] = foreign
             _relax(state, AUTO + pool, now)
-        elif AUTO + pool in state.yields or _has_grown(state, pool, foreign, now):
+        elif AUTO + pool in state.yields:
+            _press(state, pool, foreign, now)
+        elif is_hiding and any(instance.claims.of(pool) for instance in newly_seen):
+            memory.quiet[pool] = foreign
+        elif _others_want(state, reading, foreign, now):
             _press(state, pool, foreign, now)
 
 
-def _has_grown(state: State, pool: str, foreign: int, now: float) -> bool:
-    """Whether others want more; what ran before a restart of the service gets time to give back what it held."""
-    memory = state.memory
-    if pool in memory.quiet:
-        return foreign >= memory.quiet[pool] + GROWN_BYTES
-    return foreign >= GROWN_BYTES and memory.is_settled(now, state.spec.release_timeout_seconds)
+def _others_want(state: State, reading: PoolReading, foreign: int, now: float) -> bool:
+    """Whether others grew so much that there would be enough free without that, or that nothing is left.
+
+    Models of ours that fill a device are no reason; others that grow beside them are one when they cannot grow on.
+    What ran before a restart of the service gets time to give back what it held.
+    """
+    least, memory = state.spec.yielding.free_below_bytes, state.memory
+    if reading.pool not in memory.quiet and not memory.is_settled(now, state.spec.release_timeout_seconds):
+        return False
+    grown = foreign - memory.quiet.get(reading.pool, 0)
+    if grown < GROWN_BYTES:
+        return False
+    explains = grown >= least // GROWN_SHARE and reading.free_bytes + grown >= least
+    return explains or reading.free_bytes < GROWN_BYTES
 
 
 def _is_on_its_way(instance: Instance, pool: str) -> bool:
