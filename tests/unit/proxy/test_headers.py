@@ -49,6 +49,20 @@ def test_host_is_filled_in_and_never_nominated_away():
     assert headers.request_headers([], method="POST", **options)[-1] == (b"Content-Length", b"0")
 
 
+@pytest.mark.parametrize("readable", [False, True])
+def test_what_connection_names_stays_here(readable):
+    """Also what we would pass changed, and wherever it stands."""
+    given = [
+        (b"X-Hop", b"1"),
+        (b"connection", b"keep-alive, x-hop"),
+        (b"Host", b"h"),
+        (b"Connection", b"Accept-Encoding"),
+    ]
+    options = {"authority": "up:1", "remote": "1.2.3.4", "dropped": (), "length_bytes": None, "readable": readable}
+    sent = headers.request_headers(given, method="GET", **options)
+    assert sent == [(b"Host", b"h"), (b"X-Forwarded-For", b"1.2.3.4")]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [(b"text/event-stream", True), (b"Text/Event-Stream; charset=utf-8", True), (b"application/json", False)],

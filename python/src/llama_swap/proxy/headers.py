@@ -65,6 +65,7 @@ def readable_encodings(headers: RawHeaders) -> RawHeaders:
     ]
 
 
+@lru_cache(maxsize=64)
 def _gzip_and_deflate(value: bytes) -> bytes:
     offered = [token.strip() for token in value.split(b",")]
     kept = [token for token in offered if token.partition(b";")[0].lower() in {b"gzip", b"deflate", b"identity"}]
@@ -105,7 +106,7 @@ def _pass_on(
             sent += readable_encodings([header]) if readable else [header]
     if hosts > 1:
         raise RequestError(Reason.INVALID_REQUEST, "a request may have one Host header only")
-    if connection and (names := nominated(connection)):
+    if connection and (names := nominated(connection) - HOP_BY_HOP):
         sent = [header for header in sent if header[0].lower() not in names]
     if not hosts:
         sent.insert(0, (b"Host", authority.encode("latin-1", "replace")))
