@@ -1,4 +1,4 @@
-# make demo | test | test-fast | test-vm | lint | format | docs | conformance | bench | fuzz | clean
+# make demo | test | test-fast | test-vm | lint | format | docs | conformance | bench | simulation | fuzz | clean
 #
 # Needs python3 (3.11 or later) with venv, and make; everything else goes into .venv.
 # Another interpreter: make PYTHON=python3.13 test
@@ -14,7 +14,7 @@ RUFF_PATHS := python/src tests bench
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test test-fast lint format docs conformance bench fuzz clean
+.PHONY: demo test test-fast lint format docs conformance bench simulation fuzz clean
 
 demo: .venv/.installed-demo
 	@exec $(BIN)/python -m llama_swap.demo --listen $(LISTEN)
@@ -48,8 +48,11 @@ include tests/nixos/vm.mk
 
 # The data plane beside other proxies: make bench BENCH='--help'
 bench: .venv/.installed-dev
-	$(BIN)/python bench/simulation.py
 	$(BIN)/python -m bench.proxy $(BENCH)
+
+# The scheduler on days in virtual time, beside others: some minutes, and the same figures on every machine.
+simulation: .venv/.installed-dev
+	$(BIN)/python bench/simulation.py > bench/simulation.txt
 
 # Coverage-guided fuzzing of what faces the network: make fuzz SECONDS=3600. What it learns stays in .venv/fuzz; an input
 # that shows a defect is printed, left there, and belongs into tests/fuzz/corpus.
