@@ -14,9 +14,9 @@ import pytest
 
 COUNTING = Path(__file__).with_name("counting.py")
 SECONDS = 120
-# Measured with Python 3.11 and 3.13, aiohttp 3.14: 1.35 and 1.45 a request, 0.37 a chunk. A half more must not pass.
-MOST_PER_REQUEST = 1.9
-MOST_PER_CHUNK = 0.5
+# Measured with Python 3.11 and 3.13, aiohttp 3.14: 0.93 and 1.02 a request, 0.36 a chunk. A quarter more must not pass.
+MOST_PER_REQUEST = 1.25
+MOST_PER_CHUNK = 0.45
 
 
 def counted(what):
@@ -37,7 +37,7 @@ def ratios():
 
 
 def test_instructions_of_a_request(ratios):
-    """Key, activity, metrics and log included, a small request stays within reach of a proxy that has none of them."""
+    """Key, activity, metrics and log included, a small request costs what it does in a proxy that has none of them."""
     assert ratios["request"] < MOST_PER_REQUEST
 
 
@@ -48,5 +48,5 @@ def test_instructions_of_a_chunk(ratios):
 
 def test_the_counts_are_real(ratios):
     """The guard would notice if nothing were counted, or the requests of the one were not those of the other."""
-    assert ratios["request"] > 0.7
+    assert ratios["request"] > 0.3
     assert ratios["chunk"] > 0.1
