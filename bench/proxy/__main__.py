@@ -22,7 +22,7 @@ from bench.proxy.load import Load, LoadError
 EPILOG = """
 A peer's COMMAND may hold {port} where it is to listen, {upstream} for HOST:PORT of an upstream that runs, {config}
 for a configuration of llama-swap (the peer starts the upstreams itself then), {folder} for a temporary folder, and
-{file:PATH} for a copy of a file with these filled in, such as bench/proxy/nginx.conf:
+{file:PATH} for a copy of a file with these filled in, such as bench/proxy/nginx.conf or bench/proxy/haproxy.cfg:
   make bench BENCH='--peer nginx="nginx -c {file:bench/proxy/nginx.conf}"'
 Of a peer that runs already (--peer-url) the upstream must be this bench's, at --upstream-port.
 """
