@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from contextlib import closing, contextmanager
 
 import pytest
 import structlog
@@ -48,6 +49,14 @@ def log():
     structlog.configure(processors=[kept.take], cache_logger_on_first_use=False)
     yield kept
     structlog.reset_defaults()
+
+
+@contextmanager
+def locked(path):
+    """Another program has the file for itself."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 async def _ids(store):
@@ -136,14 +145,11 @@ async def test_a_locked_file_costs_nothing_but_time(tmp_path, make_row, log):
     path = tmp_path / "a.db"
     store = await Store.open(path, Limits())
     await store.page(EVERYTHING)
-    other = sqlite3.connect(path)
-    other.execute("BEGIN EXCLUSIVE")
-    store.add(make_row())
-    await log.wait("activity not written, trying again")
-    store.add(make_row())
-    assert await _ids(store) == []
-    other.rollback()
-    other.close()
+    with locked(path):
+        store.add(make_row())
+        await log.wait("activity not written, trying again")
+        store.add(make_row())
+        assert await _ids(store) == []
     await log.wait("activity written again")
     assert await _ids(store) == [1, 2]
     assert len(log.lines) == 2
@@ -155,14 +161,12 @@ async def test_a_file_that_stays_locked_does_not_hold_up_the_end(tmp_path, make_
     """Closing gives up after a second and says what is lost."""
     path = tmp_path / "a.db"
     store = await Store.open(path, Limits())
-    other = sqlite3.connect(path)
-    other.execute("BEGIN EXCLUSIVE")
-    store.add(make_row())
-    started = time.monotonic()
-    await store.close()
-    assert time.monotonic() - started < 1.5
+    with locked(path):
+        store.add(make_row())
+        started = time.monotonic()
+        await store.close()
+        assert time.monotonic() - started < 1.5
     assert {"event": "activity lost", "rows": 1, "level": "error"} in log.lines
-    other.close()
 
 
 async def test_closing_tries_once_more(tmp_path, make_row, log, monkeypatch):
@@ -170,12 +174,9 @@ async def test_closing_tries_once_more(tmp_path, make_row, log, monkeypatch):
     monkeypatch.setattr(store_module, "_RETRY_SECONDS", 600)
     path = tmp_path / "a.db"
     store = await Store.open(path, Limits())
-    other = sqlite3.connect(path)
-    other.execute("BEGIN EXCLUSIVE")
-    store.add(make_row())
-    await log.wait("activity not written, trying again")
-    other.rollback()
-    other.close()
+    with locked(path):
+        store.add(make_row())
+        await log.wait("activity not written, trying again")
     await store.close()
     store = await Store.open(path, Limits())
     assert await _ids(store) == [1]
@@ -188,14 +189,11 @@ async def test_what_piles_up_is_bounded(tmp_path, make_row, monkeypatch, log):
     monkeypatch.setattr(store_module, "_MOST_WAITING", 3)
     path = tmp_path / "a.db"
     store = await Store.open(path, Limits())
-    other = sqlite3.connect(path)
-    other.execute("BEGIN EXCLUSIVE")
-    for _ in range(5):
-        store.add(make_row())
-    store._hand_over()
-    await log.wait("activity not written, trying again")
-    other.rollback()
-    other.close()
+    with locked(path):
+        for _ in range(5):
+            store.add(make_row())
+        store._hand_over()
+        await log.wait("activity not written, trying again")
     await log.wait("activity written again")
     assert await _ids(store) == [3, 4, 5]
     assert log.lines[-1]["lost"] == 2
