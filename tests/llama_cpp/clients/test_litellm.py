@@ -1,5 +1,6 @@
 """LiteLLM as a real client of the service: as an OpenAI-compatible provider and as Anthropic's."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -11,7 +12,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(scope="module")
 def litellm():
     """The library; it takes seconds to import, so only the process that tests it does that."""
-    return pytest.importorskip("litellm", reason="the extra `clients` is not installed")
+    library = pytest.importorskip("litellm", reason="the extra `clients` is not installed")
+    # It asks for the event loop of a thread that has none, and so makes one, which then some other test is blamed for.
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        asyncio.set_event_loop(loop)
+        yield library
+        asyncio.set_event_loop(None)
 
 
 @pytest.fixture
