@@ -82,6 +82,8 @@ class Distribution:
             up_to = bisect_right(ordered, bound)
             counts[bucket] += up_to - below
             below = up_to
+            if below == len(ordered):
+                break
         counts[-1] += len(ordered) - below
         self._sums[model] += sum(ordered)
 

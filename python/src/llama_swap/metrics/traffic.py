@@ -5,16 +5,16 @@ single observations would.
 """
 
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from itertools import repeat
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TypeVar
 
 from llama_swap.metrics.instruments import Instruments
 from llama_swap.metrics.views import UsageView
 
-_MOST_GATHERED = 256
+# It takes a tenth of a millisecond, in which nobody is served.
+_MOST_GATHERED = 100
 _KINDS = ("prompt", "cached", "generated", "drafted", "accepted")
 _counts_and_speeds = attrgetter(
     "input_tokens",
@@ -63,18 +63,10 @@ class Traffic:
     def add_up(self) -> None:
         """Put everything that was noted into the instruments."""
         with self._lock:
-            for model, requests in self._by_model(self._requests).items():
-                self._add_requests(model, requests)
-            for model, answers in self._by_model(self._answers).items():
-                self._add_answers(model, answers)
-
-    def _by_model(self, gathered: deque[_T]) -> dict[str, list[_T]]:
-        found: dict[str, list[_T]] = {}
-        # No more than there were: the loop may go on adding to them.
-        for _ in range(len(gathered)):
-            each = gathered.popleft()
-            found.setdefault(self._label(each[0]), []).append(each)
-        return found
+            for model, requests in _by_model(self._requests).items():
+                self._add_requests(self._label(model), requests)
+            for model, answers in _by_model(self._answers).items():
+                self._add_answers(self._label(model), answers)
 
     def _add_requests(self, model: str, requests: Iterable[Request]) -> None:
         instruments = self._instruments
@@ -90,16 +82,28 @@ class Traffic:
         _, usages, first_tokens = zip(*answers, strict=True)
         *counts, prompt_speeds, speeds = zip(*map(_counts_and_speeds, usages), strict=True)
         for kind, column in zip(_KINDS, counts, strict=True):
-            if amount := sum(map(max, column, repeat(0))):
+            if amount := sum(_positive(column)):
                 instruments.tokens.add(model, kind, amount=amount)
         instruments.prompt_speed.observe_all(model, _positive(prompt_speeds))
         instruments.generation_speed.observe_all(model, _positive(speeds))
         instruments.first_token.observe_all(model, _known(first_tokens))
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def _by_model(gathered: deque[_T]) -> dict[str, list[_T]]:
+    found = defaultdict(list)
+    # No more than there were: the loop may go on adding to them.
+    for _ in range(len(gathered)):
+        each = gathered.popleft()
+        found[each[0]].append(each)
+    return found
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _positive(values: Iterable[float]) -> list[float]:
-    return [value for value in values if value > 0]
+def _positive(values: Sequence[float]) -> Sequence[float]:
+    """Mostly all of them are, or none is."""
+    if max(values) <= 0:
+        return ()
+    return values if min(values) > 0 else [value for value in values if value > 0]
