@@ -2,11 +2,14 @@
 
 import pytest
 
-from llama_swap.scheduler import Outcome, RuleKind
+from llama_swap.scheduler import Outcome, RuleKind, reconcile
+from llama_swap.scheduler.events import RequestArrived, RequestGone
 from llama_swap.scheduler.memory import Need, NeedSource
-from llama_swap.scheduler.policy.fit import Plan, Tenant, View, place_by_memory
+from llama_swap.scheduler.placing import placements_of
+from llama_swap.scheduler.policy.fit import Plan, place_by_memory
 from llama_swap.scheduler.policy.rooms import Room, Site, Wish
 from llama_swap.scheduler.policy.seating import Candidate, Occupant, Use
+from llama_swap.scheduler.policy.table import Tenant, View
 
 
 def test_models_that_fit_stay_together(play_fit):
@@ -258,3 +261,15 @@ def test_a_model_of_which_nothing_is_known_gets_the_most():
     assert chosen() == (("MIG-1",), ())
     assert chosen(a=Tenant({"MIG-1": 5}, cost=9.0)) == (("MIG-1",), ("a",))
     assert chosen(a=Tenant({"MIG-1": 5}, is_pinned=True)) == (("MIG-2",), ())
+
+
+def test_requests_to_a_ready_model_do_not_look_for_victims(play_fit, monkeypatch):
+    """While another model waits for its place: who uses it is in the way all the more, and the search takes long."""
+    p = play_fit({"a": 20, "b": 10}).runs("a").arrives(1, "a").expect("grant 1").arrives(2, "b")
+    looks = []
+    monkeypatch.setattr(reconcile, "placements_of", lambda state, now: looks.append(now) or placements_of(state, now))
+    p.scheduler.handle(RequestArrived(3, "a"), now=0.5)
+    p.scheduler.handle(RequestGone(3, served=True), now=0.6)
+    assert not looks
+    p.at(1).goes(1).expect("stop a").exits("a").expect("start b")
+    assert looks

@@ -68,3 +68,10 @@ def test_what_it_takes_is_no_game(play_hidden):
     p = play_hidden({"a": 14}, yielding={"free_below_bytes": 8 * GIB}).runs("a").measures().expect()
     p.machine.foreign[0] = 3
     p.measures().expect("stop a")
+
+
+def test_nobody_leaves_for_more_than_there_is(play_hidden):
+    """It holds less than it was promised: all of the promise and what is free are together more than the card has."""
+    p = play_hidden({"a": 20, "c": 30}).runs("a")
+    p.machine.takes_now("a", 6)
+    p.at(9).measures().arrives(1, "c").expect("reject 1 does_not_fit").message("at most 24.0 GiB can be had")

@@ -6,9 +6,9 @@ from llama_swap.scheduler import refusals
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.memory import HOST, Need, NeedSource
 from llama_swap.scheduler.placing import pinned_in_the_way
-from llama_swap.scheduler.policy.fit import View, most_room
 from llama_swap.scheduler.policy.rooms import Bytes, Room, Wish, used_devices
 from llama_swap.scheduler.policy.seating import Placement
+from llama_swap.scheduler.policy.table import View, most_room
 from llama_swap.scheduler.state import Dismissal, State
 from llama_swap.scheduler.view import occupants_of, view_of
 from llama_swap.scheduler.yields import yield_touching

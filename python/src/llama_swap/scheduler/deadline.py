@@ -20,9 +20,6 @@ def next_deadline(state: State) -> float | None:
 
 def calm_until(state: State) -> float:
     """Until when ready models may be used without anything to decide; see ``State.calm_until``."""
-    is_wanted = bool(state.queue) or any(state.returns_now(model, state.now) for model in state.returning)
-    if is_wanted or any(instance.phase is Phase.DRAINING for instance in state.instances.values()):
-        return -math.inf
     return min(_deadlines(state), default=math.inf)
 
 

@@ -113,18 +113,26 @@ def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> No
         waiter = state.waiters.get(request_id)
         if waiter is not None:
             state.dequeue(waiter)
+            state.calm_until = -math.inf
         return
     instance.leases.discard(request_id)
     instance.last_used = now
     if request_id in state.tabs:
         _settle_tab(state, state.tabs.pop(request_id), now)
-    unload_at = instance.unload_at
-    if unload_at is not None and unload_at < state.calm_until:
-        state.calm_until = unload_at
+    if not instance.leases:
+        _note_idle(state, instance)
     if served:
         instance.served += 1
         if state.failures:
             state.failures.pop(instance.model, None)
+
+
+def _note_idle(state: State, instance: Instance) -> None:
+    """From now on others may have its place, or it may have to leave."""
+    if state.queue or state.returning or instance.phase is not Phase.READY:
+        state.calm_until = -math.inf
+    elif (unload_at := instance.unload_at) is not None and unload_at < state.calm_until:
+        state.calm_until = unload_at
 
 
 def _settle_tab(state: State, tab: Tab, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from llama_swap.scheduler.commands import Command, GrantLease
 from llama_swap.scheduler.deadline import next_deadline
-from llama_swap.scheduler.events import Event
+from llama_swap.scheduler.events import Event, RequestGone
 from llama_swap.scheduler.explain import Explanation, explain
 from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.invariants import check_invariants
@@ -36,7 +36,7 @@ class Scheduler:
             InvalidTransition: a defect of the scheduler; carries a recording that replays it.
         """
         state, recorder = self._state, self._recorder
-        is_routine = now < state.calm_until and type(event) in ROUTINE
+        is_routine = now < state.calm_until and isinstance(event, ROUTINE) and event.request_id not in state.waiters
         about = None if is_routine else subject_of(state, event)
         state.now = now
         try:
@@ -47,7 +47,8 @@ class Scheduler:
             defect.recording = recorder.recording()
             raise
         recorder.record(state, event, commands)
-        if not is_routine or now >= state.calm_until or (commands and type(commands[0]) is not GrantLease):
+        is_plain = type(commands[0]) is GrantLease if commands else type(event) is RequestGone
+        if not is_routine or not is_plain or state.moves:
             recorder.tell(state, event, commands, about)
         return commands
 

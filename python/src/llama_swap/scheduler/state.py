@@ -153,8 +153,8 @@ class State:
         tabs: whose share a lease is taken from, and since when.
         heads: the first in line of each model; only a memory, it says nothing that the queue does not.
         closing_since: when the shutdown was asked for.
-        calm_until: until then ready models may be used without anything to decide; minus infinity while somebody waits
-            or an instance has to leave. It makes the frequent case cheap and is never later than the truth.
+        calm_until: until then ready models may be used without anything to decide, unless one becomes idle whose place
+            is wanted: who uses it is in the way of others all the more. It is never later than the truth.
     """
 
     spec: SchedulerSpec

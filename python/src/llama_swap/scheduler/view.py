@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from llama_swap.scheduler.instance import Instance, Phase
 from llama_swap.scheduler.memory import HOST, NeedSource
-from llama_swap.scheduler.policy.fit import Tenant, View
 from llama_swap.scheduler.policy.rooms import Room, Wish
 from llama_swap.scheduler.policy.seating import Occupant, Use
+from llama_swap.scheduler.policy.table import Tenant, View
 from llama_swap.scheduler.shares import DEFAULT_LOAD_SECONDS, USE_HALF_LIFE_SECONDS, eviction_cost
 from llama_swap.scheduler.spec import ModelSpec
 from llama_swap.scheduler.state import State

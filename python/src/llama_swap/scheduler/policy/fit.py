@@ -11,53 +11,27 @@ leave their places for, and swaps that do not touch each other's memory go on si
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from llama_swap.scheduler.commands import RejectReason
-from llama_swap.scheduler.policy.rooms import Bytes, Room, Site, Wish, modest, sites
+from llama_swap.scheduler.policy.rooms import Bytes, Site, Wish, modest, sites
 from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use
+from llama_swap.scheduler.policy.table import (
+    Table,
+    Tenant,
+    View,
+    both,
+    capped,
+    ceiling,
+    lay,
+    room_without,
+    settle,
+    take,
+)
 from llama_swap.scheduler.policy.victims import cheapest
 
 BUSY_COST = 1e9
 """What it costs besides to take the place of a model in use: all idle ones together are cheaper."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """A model that holds memory.
-
-    Attributes:
-        claims: what it holds or may still take, by pool; leaving gives all of it back.
-        cost: of evicting it.
-        is_rested: it has been there for the minimum residency.
-        is_measured: its claims are what it needs; else they are all there is, until that is known.
-    """
-
-    claims: Bytes
-    cost: float = 0.0
-    is_pinned: bool = False
-    is_rested: bool = True
-    is_measured: bool = True
-
-    @property
-    def keeps(self) -> Bytes:
-        """What will never be anybody else's."""
-        return self.claims if self.is_pinned and self.is_measured else {}
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything that a decision by memory depends on, at one moment.
-
-    Attributes:
-        rooms: all pools.
-        tenants: every model that has an instance.
-        wishes: what the candidates need; one without an entry is not known yet and waits.
-    """
-
-    rooms: Mapping[str, Room]
-    tenants: Mapping[str, Tenant]
-    wishes: Mapping[str, Wish]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,30 +62,6 @@ class Plan:
         return (first, self.cost >= BUSY_COST, len(self.site.devices), self.cost, self.waits, self.size)
 
 
-@dataclass(slots=True)
-class Table:
-    """The room while the candidates are gone through.
-
-    Attributes:
-        tenants, seated: everybody who has an instance, or gets one in this very step, as if it had begun to load.
-        now, later: see the module.
-        most: the room there would be if everybody left who may.
-        claimants: earlier candidates that evict or drain, and whoever stays and is not measured yet.
-        taken: the models that leave for them.
-        spoken_for: the pools that claimants have or get.
-    """
-
-    view: View
-    tenants: dict[str, Tenant]
-    seated: dict[str, Occupant]
-    now: dict[str, int]
-    later: dict[str, int]
-    most: dict[str, int]
-    claimants: list[str] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
-    spoken_for: set[str] = field(default_factory=set)
-
-
 def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occupant], view: View) -> list[Placement]:
     """Judge every candidate.
 
@@ -120,7 +70,7 @@ def place_by_memory(candidates: Sequence[Candidate], occupants: Mapping[str, Occ
         occupants: every model that has an instance.
         view: what each of them holds and needs.
     """
-    table = _lay(view, occupants)
+    table = lay(view, occupants)
     placements = [_judge_known(table, candidate) for candidate in candidates]
     if not any(p.step is Step.START and table.tenants[p.model].is_pinned for p in placements):
         return placements
@@ -133,40 +83,15 @@ def _judge_known(table: Table, candidate: Candidate) -> Placement:
     return Placement(candidate, Step.WAIT) if wish is None else _judge(table, candidate, wish)
 
 
-def most_room(view: View, occupants: Mapping[str, Occupant]) -> dict[str, int]:
-    """What there would be of each pool if everybody left who may."""
-    return _lay(view, occupants).most
-
-
-def _lay(view: View, occupants: Mapping[str, Occupant]) -> Table:
-    now = {pool: room.available_bytes for pool, room in view.rooms.items()}
-    table = Table(view, {}, dict(occupants), now, dict(now), dict(now))
-    for model, tenant in view.tenants.items():
-        _settle(table, model, tenant)
-        if occupants[model].use is Use.LEAVING:
-            _give(table.later, tenant.claims)
-            _give(table.most, tenant.keeps)
-    return table
-
-
-def _settle(table: Table, model: str, tenant: Tenant) -> None:
-    """Count with somebody who runs; what he has is not in the room that there is now."""
-    table.tenants[model] = tenant
-    _give(table.most, tenant.claims)
-    _take(table.most, tenant.keeps)
-    if tenant.is_pinned and not tenant.is_measured:
-        table.claimants.append(model)
-        table.spoken_for.update(tenant.claims)
-
-
 def _judge(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     own = _own(table, candidate)
-    most = _room(table, table.most, [model for model in own if table.tenants[model].keeps])
+    most = room_without(table, table.most, [model for model in own if table.tenants[model].keeps])
+    most = capped(most, ceiling(table, candidate.model))
     if not any(site.fits(most) for site in _usable(table.view, wish)):
         less = modest(wish, table.view.rooms)
         return _refuse(table, candidate, wish) if less is None else _judge(table, candidate, less)
-    later = _room(table, table.later, own)
-    plan = min(_plans(table, candidate, wish, later), key=lambda plan: plan.order, default=None)
+    later = room_without(table, table.later, own)
+    plan = min(_plans(table, candidate, wish, later, most), key=lambda plan: plan.order, default=None)
     in_the_way = _in_the_way(table, candidate, plan) if plan is not None else ()
     if plan is None or (plan.waits and not in_the_way):  # it fits only without what earlier ones have claimed
         return Placement(candidate, Step.WAIT, behind=_claimant(table))
@@ -185,12 +110,12 @@ def _make_room(table: Table, candidate: Candidate, plan: Plan, later: Bytes, in_
     return Placement(candidate, step, in_the_way, devices=plan.site.devices, cost=cost)
 
 
-def _plans(table: Table, candidate: Candidate, wish: Wish, later: Bytes) -> Iterator[Plan]:
+def _plans(table: Table, candidate: Candidate, wish: Wish, later: Bytes, most: Bytes) -> Iterator[Plan]:
     """A plan for each site; further devices only where fewer do without disturbing anybody in use."""
     found = False
     for some in sites(wish, table.view.rooms):
         for site in some:
-            if any(table.view.rooms[device].is_yielded for device in site.devices):
+            if not site.fits(most) or any(table.view.rooms[device].is_yielded for device in site.devices):
                 continue
             plan = _plan(table, candidate, wish, site, later)
             if plan is not None:
@@ -207,7 +132,7 @@ def _plan(table: Table, candidate: Candidate, wish: Wish, site: Site, later: Byt
     victims = _victims(table, wish, site, later, costs)
     if victims is None:
         return None
-    waits = bool(victims) or not site.fits(_both(table)) or (wish.is_alone and bool(_leaving(table, candidate, site)))
+    waits = bool(victims) or not site.fits(both(table)) or (wish.is_alone and bool(_leaving(table, candidate, site)))
     size = sum(_size(table, device, site) for device in site.devices)
     return Plan(site, victims, waits, sum(costs[model] for model in victims), size, wish.is_alone)
 
@@ -221,8 +146,17 @@ def _size(table: Table, device: str, site: Site) -> int:
 
 
 def _victims(table: Table, wish: Wish, site: Site, later: Bytes, costs: Mapping[str, float]) -> tuple[str, ...] | None:
+    held = {
+        model: [(pool, size) for pool in site.pools if (size := table.tenants[model].claims.get(pool))]
+        for model in costs
+    }
+
     def suffices(gone: Sequence[str]) -> bool:
-        return site.fits(_room(table, later, gone))
+        room = {pool: later[pool] for pool in site.pools}
+        for model in gone:
+            for pool, size in held[model]:
+                room[pool] += size
+        return site.fits(room)
 
     if wish.is_alone:
         beside = tuple(model for model in costs if _holds(table.tenants[model], site.devices or site.pools))
@@ -277,50 +211,29 @@ def _leaving(table: Table, candidate: Candidate, site: Site) -> tuple[str, ...]:
     )
 
 
-def _room(table: Table, room: Bytes, gone: Sequence[str]) -> dict[str, int]:
-    """A room after some have left it."""
-    tenants = [table.tenants[model].claims for model in gone if model in table.tenants]
-    return {pool: size + sum(claims.get(pool, 0) for claims in tenants) for pool, size in room.items()}
-
-
 def _claimant(table: Table) -> str | None:
     return table.claimants[0] if table.claimants else None
 
 
-def _both(table: Table) -> dict[str, int]:
-    """What is there now and is not another one's later."""
-    return {pool: min(size, table.later[pool]) for pool, size in table.now.items()}
-
-
 def _start(table: Table, candidate: Candidate, plan: Plan, wish: Wish) -> Placement:
-    room = _both(table)
+    room = both(table)
     taken = plan.site.taken(room)
     if plan.is_alone:
         taken |= {device: max(taken.get(device, 0), room[device]) for device in plan.site.devices}
     for pools in (table.now, table.later, table.most):
-        _take(pools, taken)
+        take(pools, taken)
     table.seated[candidate.model] = Occupant(candidate.model, Use.LOADING)
-    _settle(table, candidate.model, Tenant(taken, wish.cost, wish.is_pinned, is_measured=not plan.is_alone))
+    settle(table, candidate.model, Tenant(taken, wish.cost, wish.is_pinned, is_measured=not plan.is_alone))
     return Placement(candidate, Step.START, devices=plan.site.devices, taken=taken, is_alone=plan.is_alone)
 
 
 def _claim(table: Table, candidate: Candidate, plan: Plan, later: Bytes) -> None:
-    room = _room(table, later, plan.victims)
-    _take(room, plan.site.taken(room))
+    room = room_without(table, later, plan.victims)
+    take(room, plan.site.taken(room))
     table.later = room
     table.taken |= set(plan.victims)
     table.spoken_for.update(plan.site.pools, *(table.tenants[victim].claims for victim in plan.victims))
     table.claimants.append(candidate.model)
-
-
-def _take(room: dict[str, int], taken: Bytes) -> None:
-    for pool in room.keys() & taken.keys():
-        room[pool] -= taken[pool]
-
-
-def _give(room: dict[str, int], given: Bytes) -> None:
-    for pool in room.keys() & given.keys():
-        room[pool] += given[pool]
 
 
 def _usable(view: View, wish: Wish) -> Iterator[Site]:
@@ -332,11 +245,7 @@ def _usable(view: View, wish: Wish) -> Iterator[Site]:
 
 def _refuse(table: Table, candidate: Candidate, wish: Wish) -> Placement:
     """It can never fit; say whether that is only because of what others use."""
-    view = table.view
-    room = {pool: room.total_bytes - room.headroom_bytes for pool, room in view.rooms.items()}
-    for model, tenant in table.tenants.items():
-        if model != candidate.model and table.seated[model].use is not Use.LEAVING:
-            _take(room, tenant.keeps)
-    would_fit = any(site.fits(room) for some in sites(wish, view.rooms) for site in some)
+    room = ceiling(table, candidate.model)
+    would_fit = any(site.fits(room) for some in sites(wish, table.view.rooms) for site in some)
     refusal = RejectReason.YIELDED if would_fit else RejectReason.DOES_NOT_FIT
     return Placement(candidate, Step.REFUSE, refusal=refusal)
