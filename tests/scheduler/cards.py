@@ -24,6 +24,7 @@ class Machine:
     Attributes:
         takes: model -> GiB that its process really takes, where that is not what it is said to need.
         foreign: GPU number -> GiB that others use.
+        host_foreign: GiB that others use of the host.
         tells_who: the driver says which process has what.
         problem: why the driver does not answer.
     """
@@ -31,6 +32,7 @@ class Machine:
     def __init__(self, gpus, host):
         self.gpus = list(gpus)
         self.host = host
+        self.host_foreign = 0
         self.takes = {}
         self.host_takes = {}
         self.foreign = dict.fromkeys(range(len(self.gpus)), 0)
@@ -97,5 +99,6 @@ class Machine:
 
     def _host_reading(self):
         held = {instance: sizes.get(HOST, 0) for instance, sizes in self.held.items()}
-        free = int(self.host * GIB) - sum(held.values())
-        return PoolReading(HOST, "host memory", None, int(self.host * GIB), free, held, foreign_bytes=0)
+        foreign = int(self.host_foreign * GIB)
+        free = int(self.host * GIB) - sum(held.values()) - foreign
+        return PoolReading(HOST, "host memory", None, int(self.host * GIB), free, held, foreign_bytes=foreign)

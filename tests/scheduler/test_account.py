@@ -3,6 +3,7 @@
 import pytest
 
 from llama_swap.scheduler.memory import Need, NeedSource
+from llama_swap.scheduler.spec import WhileYielded
 
 from .cards import GIB, need
 
@@ -96,6 +97,37 @@ def test_figures_of_before(play_fit):
     host.machine.problem = "no driver here"
     host.at(2).arrives(1, "a").expect("reject 1 does_not_fit")
     assert not any("no driver" in line for line in lines(host, "a"))
+
+
+@pytest.mark.parametrize("requests", list(WhileYielded))
+def test_what_others_used_before_refuses_for_a_while_only(play_fit, requests):
+    """The driver does not answer: what is short only for others may be there by now, and who waits goes on waiting."""
+    yielding = {"free_below_bytes": 2 * GIB, "requests": requests} if requests is WhileYielded.WAIT else {}
+    p = play_fit({"a": 10, "b": 18, "c": {"0": 20}, "h": need(0, host_bytes=90 * GIB)}, yielding=yielding)
+    p.machine.foreign[0] = 12
+    p.at(10).runs("a").unloads("a").expect("stop a").exits("a")
+    p.machine.problem = "the driver is being reloaded"
+    for request_id, model in (1, "b"), (2, "c"):
+        p.at(20 + request_id).arrives(request_id, model)
+        if requests is WhileYielded.REFUSE:
+            p.expect(f"reject {request_id} memory_unknown")
+            p.message("figures that are old", "12.0 GiB used by others", "not known now: the driver is being reloaded")
+            assert p.commands[0].retry_after_seconds == 5
+    p.arrives(3, "h").expect("reject 3 does_not_fit")
+    p.machine.foreign[0], p.machine.problem = 0, ""
+    p.at(30).ticks()
+    if requests is WhileYielded.WAIT:
+        p.expect("start b")
+    else:
+        p.arrives(4, "b").expect("start b")
+
+
+def test_memory_of_the_machine_is_known_without_a_driver(play_fit):
+    """What others use of it is measured, whatever becomes of the devices."""
+    p = play_fit({"a": 4, "h": need(0, host_bytes=40 * GIB)})
+    p.machine.host_foreign = 30
+    p.runs("a").machine.problem = "the driver is being reloaded"
+    p.at(20).arrives(1, "h").expect("reject 1 does_not_fit").message("30.0 GiB used by others")
 
 
 def test_what_it_holds_now(play_fit):

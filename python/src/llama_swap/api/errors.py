@@ -52,6 +52,7 @@ TABLE: dict[Reason, ErrorRow] = {
     Reason.CANCELLED: ErrorRow(503, _SERVER, "request_cancelled", retry=False),
     Reason.SHUTTING_DOWN: ErrorRow(503, _SERVER, "service_unavailable"),
     Reason.DOES_NOT_FIT: ErrorRow(507, _SERVER, "insufficient_memory", retry=False),
+    Reason.MEMORY_UNKNOWN: ErrorRow(503, _SERVER, "memory_unknown"),
     Reason.PINNED: ErrorRow(409, _SERVER, "models_pinned", retry=False),
     Reason.YIELDED: ErrorRow(503, _SERVER, "devices_yielded", retry=False),
     Reason.OUT_OF_MEMORY: ErrorRow(507, _SERVER, "out_of_memory", retry=False),

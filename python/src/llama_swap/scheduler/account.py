@@ -79,6 +79,8 @@ def refusal_of(state: State, placement: Placement) -> Dismissal:
             return refusals.pinned(model, pinned_in_the_way(state, placement))
         case RejectReason.YIELDED:
             return refusals.yielded(model, placement.note, _return_in(state, model))
+        case RejectReason.MEMORY_UNKNOWN:
+            return refusals.memory_unknown(model, lines_of(state, model))
         case _:
             return refusals.does_not_fit(model, lines_of(state, model), _in_the_way(state, model))
 

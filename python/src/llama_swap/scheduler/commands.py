@@ -17,6 +17,7 @@ class RejectReason(StrEnum):
     UNLOADED = "unloaded"
     SHUTTING_DOWN = "shutting_down"
     DOES_NOT_FIT = "does_not_fit"
+    MEMORY_UNKNOWN = "memory_unknown"
     PINNED = "pinned"
     YIELDED = "yielded"
     OUT_OF_MEMORY = "out_of_memory"

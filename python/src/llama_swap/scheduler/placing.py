@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.instance import Instance
+from llama_swap.scheduler.memory import NeedSource
 from llama_swap.scheduler.policy.fit import place_by_memory
 from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.seating import Candidate, Occupant, Placement, Step, Use, neighbours_of, place
@@ -204,9 +205,18 @@ def _short_for_others(state: State, placement: Placement, now: float) -> Placeme
     loading = _loads_unseen(state)
     if loading:
         return replace(placement, step=Step.WAIT, note=_NOT_KNOWN.format(loading))
-    if state.spec.yielding.free_below_bytes:
+    is_told = not _is_remembered(state, candidate.model)
+    if state.spec.yielding.free_below_bytes and (is_told or state.spec.yielding.requests is WhileYielded.WAIT):
         return _yielded(state, candidate, "other programs use too much of its memory")
-    return replace(placement, refusal=RejectReason.DOES_NOT_FIT)
+    return replace(placement, refusal=RejectReason.DOES_NOT_FIT if is_told else RejectReason.MEMORY_UNKNOWN)
+
+
+def _is_remembered(state: State, model: str) -> bool:
+    """Whether what others use of the devices that a model wants was read when the driver still answered."""
+    need = state.needs[model].need
+    wants_devices = need.source is NeedSource.UNKNOWN or bool(need.device_bytes or need.by_device)
+    is_old = bool(state.memory.problem) and bool(state.memory.devices)
+    return is_old and wants_devices and state.spec.models[model].devices != ()
 
 
 def _loads_unseen(state: State) -> str:

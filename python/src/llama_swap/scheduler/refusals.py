@@ -10,6 +10,9 @@ from llama_swap.scheduler.state import Dismissal, Failures, Waiter
 SOON_SECONDS = 1.0
 """When to try again where nothing better is known."""
 
+AGAIN_SECONDS = 5.0
+"""When to try again where the driver does not answer: it has been asked again by then."""
+
 
 def dismissed(waiter: Waiter, dismissal: Dismissal) -> RejectRequest:
     """A refusal that all waiters of a model get."""
@@ -89,6 +92,17 @@ def does_not_fit(model: str, sums: Sequence[str], key: str = "") -> Dismissal:
         f"model {model} does not fit into the memory there is: {'; '.join(sums)}. "
         + (f"It would if less were kept free ({key})" if key else smaller),
         f"{model} does not fit even if all leave that may",
+    )
+
+
+def memory_unknown(model: str, sums: Sequence[str]) -> Dismissal:
+    """It would fit if others used less than they did when the driver answered last."""
+    return Dismissal(
+        RejectReason.MEMORY_UNKNOWN,
+        f"model {model} is not started now: by figures that are old, other programs use too much of its memory; "
+        f"the driver is asked again: {'; '.join(sums)}",
+        f"what others use of the memory of {model} is not known now",
+        AGAIN_SECONDS,
     )
 
 
