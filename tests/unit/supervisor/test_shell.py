@@ -88,6 +88,17 @@ async def test_nobody_waits_for_a_yield_when_the_service_ends(tmp_path, launcher
         assert (error.reason, "a film" in error.message) == (Reason.YIELDED, True)
 
 
+async def test_what_a_reading_makes_doubtful_is_said(tmp_path, launcher, memory):
+    """A device that the configuration names and nobody has."""
+    memory.needs["a"] = needs(5)
+    config = make_config(tmp_path, {"a": {"vram": {7: "5GiB"}}})
+    async with running(config, launcher, memory=memory) as (supervisor, observer):
+        await supervisor.load("a")
+        assert [(model, text.partition(":")[0]) for model, text in observer.notices] == [
+            ("a", "vram names device 7, and there is 0, 1")
+        ]
+
+
 async def test_bug_in_the_scheduler_ends_the_service(tmp_path, launcher, monkeypatch):
     """An exception out of the core is not swallowed: the supervisor's loop ends with it."""
     supervisor = Supervisor(

@@ -134,6 +134,8 @@ class Supervisor:
             changed |= self._perform(command, now)
         if changed:
             self._observer.changed(self._scheduler.snapshot(now=now))
+            if isinstance(event, events.MemoryMeasured):
+                self._doubts.weigh(self.config, event)
 
     def _arm_timer(self) -> None:
         """Wake up for the scheduler's next deadline; an earlier wake-up only looks again."""
