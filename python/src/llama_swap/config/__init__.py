@@ -13,7 +13,6 @@ from llama_swap.config.files import config_sources
 from llama_swap.config.ports import PortBook, port_is_free
 from llama_swap.config.problems import ConfigError, Problem
 from llama_swap.config.values import (
-    Caller,
     Capabilities,
     Config,
     Filters,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from llama_swap.config.schema import json_schema
 
 __all__ = [
-    "Caller",
     "Capabilities",
     "Config",
     "ConfigError",
