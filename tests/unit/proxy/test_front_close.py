@@ -45,8 +45,9 @@ async def test_close_lets_requests_finish(make_plane):
         busy_writer.close()
 
 
-async def test_close_while_an_answer_is_sent(make_plane):
-    """Its connection was not idle yet, and was already past the look whether it is the last one."""
+@pytest.mark.parametrize("passes", range(4))
+async def test_close_while_an_answer_is_sent(make_plane, passes):
+    """Its connection was already past the look whether it is the last one, and does not wait for another yet."""
     async with make_plane() as plane, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
 
         class Slow(web.Response):
@@ -54,7 +55,7 @@ async def test_close_while_an_answer_is_sent(make_plane):
                 await super().write_eof(data)
                 closing = front.close(plane.runner, [plane.server], budget_seconds=60)
                 tasks.create_task(closing)
-                for _ in range(3):
+                for _ in range(passes):  # of the event loop, before the answer is over
                     await asyncio.sleep(0)
 
         async def handle(request, exchange):

@@ -183,6 +183,8 @@ class FrontConnection(web.RequestHandler):
             self._end.set_result(None)
         if self._is_waiting:
             self.force_close()
+        elif self._served is None and not self._messages:
+            self._force_close = True  # its answer is sent: it must not begin to wait for the next request
         return self._end
 
     def cut(self, why: str) -> None:
