@@ -129,8 +129,6 @@ class FrontConnection(web.RequestHandler):
             # A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
-        if self._end is not None and not last:
-            self.force_close()  # the end began while the answer was sent
         if request.content.is_eof() and self._boundary.is_within_head:
             self._expect_head()
         return finished
@@ -183,8 +181,8 @@ class FrontConnection(web.RequestHandler):
             self._end.set_result(None)
         if self._is_waiting:
             self.force_close()
-        elif self._served is None and not self._messages:
-            self._force_close = True  # its answer is sent: it must not begin to wait for the next request
+        else:
+            self.close()  # also where the answer is sent, and the connection not back to waiting yet
         return self._end
 
     def cut(self, why: str) -> None:
