@@ -125,6 +125,16 @@ def test_death_before_the_head_is_a_502_that_names_the_model(service):
     assert "model-x" in answer.json()["error"]["message"]
 
 
+def test_request_that_kills_its_server_is_not_sent_twice(service):
+    """Also on a connection that was used before, which may be over for other reasons; nobody starts the model for it."""
+    start(service, {"a": service.model()})
+    for deaths in range(1, 11):
+        service.echo("a")
+        assert service.chat("a", fake={"die": "before-headers"}).status_code == 502
+        posts = [entry for entry in service.journal("request") if entry["method"] == "POST"]
+        assert (len(posts), len(service.journal("start"))) == (2 * deaths, deaths)
+
+
 def test_death_in_mid_stream_is_never_a_clean_end(service):
     """An event stream ends in an error event and a broken transfer."""
     start(service, {"a": service.model()})

@@ -123,7 +123,7 @@ async def _serve(
         try:
             return await send(request, lease.upstream, outgoing, exchange)
         except RequestError as error:
-            if error.reason is Reason.UPSTREAM_FAILED and exchange.upstream_sent_at is None and _is_kept(outgoing.body):
+            if error.reason is Reason.UPSTREAM_FAILED and not exchange.was_sent and _is_kept(outgoing.body):
                 raise _NeverSentError(error, lease.instance) from error
             await lease.instance.blame(error)
             raise

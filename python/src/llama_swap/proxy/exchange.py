@@ -89,6 +89,7 @@ class Exchange(msgspec.Struct, eq=False):
         status: the upstream's status; 0 while there is none.
         response_bytes: body bytes sent to the client as they are on the wire, chunk framing included.
         upstream_sent_at: when the last byte of the request was handed to the kernel; None without a connection.
+        was_sent: bytes of the request were handed to some connection, so that it may be what ended the upstream.
         first_byte_at: when the answer's head was complete.
         finished_at: when nothing more will happen.
         outcome: None while it runs.
@@ -107,6 +108,7 @@ class Exchange(msgspec.Struct, eq=False):
     status: int = 0
     response_bytes: int = 0
     upstream_sent_at: float | None = None
+    was_sent: bool = False
     first_byte_at: float | None = None
     finished_at: float | None = None
     outcome: Outcome | None = None

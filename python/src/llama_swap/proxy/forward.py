@@ -243,6 +243,7 @@ async def _send(
     connection: UpstreamConnection, relay: Relay, head: bytes, outgoing: Outgoing, exchange: Exchange
 ) -> bool:
     """Write the request; whether all of it was sent, which an early answer may have made pointless."""
+    exchange.was_sent = True
     body = outgoing.body
     if isinstance(body, bytes):
         if len(body) <= _SMALL_BODY_BYTES:

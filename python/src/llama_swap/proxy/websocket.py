@@ -103,6 +103,7 @@ async def tunnel(
         connection = await connect(upstream, outgoing, pooled=False)
         try:
             connection.write(head)
+            exchange.was_sent = True
             exchange.upstream_sent_at = monotonic()
             data = await _wait_head(connection, upstream, outgoing)
             if not data.startswith(b"HTTP/1.1 101 "):
