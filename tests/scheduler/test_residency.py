@@ -124,3 +124,11 @@ def test_a_pinned_model_that_starts_past_a_waiter_ends_its_wait(play):
     sets = {"together": "a & e & c"}
     p = play({"a": {}, "c": {"pin": True}, "d": {}, "e": {}}, matrix=sets).arrives(1, "a").expect("start a")
     p.arrives(2, "d").arrives(3, "c").expect("start c", "reject 2 pinned")
+
+
+def test_a_drain_that_is_undone_does_not_keep_who_was_idle_for_long_enough(play_fit):
+    """It waited for a reading only, and nobody wants its place any more: it goes at once, not with the next look."""
+    p = play_fit({"a": 20, "b": 20}, limits={"max_wait_seconds": 4}).runs("a")
+    p.arrives(1, "a", keep_alive_seconds=0).expect("grant 1").arrives(2, "b").at(5).ticks()
+    p.answers = False
+    p.at(20).goes(1).expect("measure").goes(2).expect("stop a")

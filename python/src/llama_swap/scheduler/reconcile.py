@@ -40,10 +40,11 @@ def reconcile(state: State, now: float) -> list[Command]:
 
 
 def _seat_all(state: State, commands: list[Command], now: float) -> list[Placement]:
-    """Let those start and leave who may; once more when somebody was refused, whom others have waited for."""
+    """Let those start and leave who may; once more when one was refused or unloaded for whom others have waited."""
     while True:
         placements = placements_of(state, now)
-        _serve(state, placements, commands, now)
+        if _serve(state, placements, commands, now):
+            continue
         for placement in placements:
             _seat(state, placement, commands, now)
         if not any(placement.step is Step.REFUSE for placement in placements):
@@ -163,14 +164,22 @@ def _retire(state: State, commands: list[Command], now: float) -> None:
         if instance.is_leaving:
             continue
         _retire_yielded(state, instance, now)
-        unload_at = instance.unload_at
         if instance.doom is not None:
             _stop(state, _ending(instance, instance.doom, instance.doom_cause), commands, now)
         elif not state.is_current(instance):
             _retire_outdated(state, instance, commands, now)
-        elif unload_at is not None and unload_at <= now:
-            because = f"idle for {instance.idle_seconds:g} s ({_idle_rule(instance)})"
-            _stop(state, _ending(instance, because, StopCause.IDLE), commands, now)
+        else:
+            _unload_idle(state, instance, commands, now)
+
+
+def _unload_idle(state: State, instance: Instance, commands: list[Command], now: float) -> bool:
+    """Stop an instance that nobody has used for long enough; whether it was."""
+    unload_at = instance.unload_at
+    if unload_at is None or unload_at > now:
+        return False
+    because = f"idle for {instance.idle_seconds:g} s ({_idle_rule(instance)})"
+    _stop(state, _ending(instance, because, StopCause.IDLE), commands, now)
+    return True
 
 
 def _idle_rule(instance: Instance) -> str:
@@ -232,8 +241,13 @@ def _kill(instance: Instance, commands: list[Command], now: float) -> None:
 # --- who may have whose place ---------------------------------------------------------
 
 
-def _serve(state: State, placements: list[Placement], commands: list[Command], now: float) -> None:
-    """Serve the waiters of ready models, and those of draining ones that come before whom the drain is for."""
+def _serve(state: State, placements: list[Placement], commands: list[Command], now: float) -> bool:
+    """Serve the waiters of ready models, and those of draining ones that come before whom the drain is for.
+
+    Returns:
+        Whether one that drains no more had been idle for long enough meanwhile, and leaves after all.
+    """
+    has_unloaded = False
     claims: dict[str, Rank] = {}
     for placement in placements:
         if placement.step in (Step.DRAIN, Step.EVICT):
@@ -247,8 +261,10 @@ def _serve(state: State, placements: list[Placement], commands: list[Command], n
                     instance, Phase.READY, "nobody needs its place any more" if claim is None else "its turn", now
                 )
                 _serve_line(state, instance, commands, before=claim)
+                has_unloaded |= _unload_idle(state, instance, commands, now)
         elif instance.phase is Phase.READY:
             _serve_line(state, instance, commands, before=None)
+    return has_unloaded
 
 
 def _serve_line(state: State, instance: Instance, commands: list[Command], *, before: Rank | None) -> None:
