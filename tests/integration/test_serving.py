@@ -126,7 +126,7 @@ def test_death_before_the_head_is_a_502_that_names_the_model(service):
 
 
 def test_request_that_kills_its_server_is_not_sent_twice(service):
-    """Also on a connection that was used before, which may be over for other reasons; nobody starts the model for it."""
+    """Also on a connection that was used before, and may be over for other reasons; no model starts for it."""
     start(service, {"a": service.model()})
     for deaths in range(1, 11):
         service.echo("a")

@@ -3,6 +3,7 @@
 The models have the layers of real ones, narrow ones and few of them, and no weights worth the name.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -188,20 +189,16 @@ def report(upstream, free_port):
     return start
 
 
-OPTIONS = pytest.mark.parametrize(
-    "options",
-    [
-        ("-c", "4096"),
-        ("-c", "4096", "-np", "2"),
-        ("-c", "2048", "-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on"),
-        ("-c", "2048", "-ub", "128", "-fa", "off"),
-    ],
-    ids=" ".join,
-)
+OPTIONS = [
+    ("-c", "4096"),
+    ("-c", "4096", "-np", "2"),
+    ("-c", "2048", "-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on"),
+    ("-c", "2048", "-ub", "128", "-fa", "off"),
+]
 
 
 @pytest.mark.parametrize("name", MODELS)
-@OPTIONS
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_the_sums_are_those_of_llama_cpp(files, report, name, options):
     """Weights and caches to the byte that it prints; scratch no less, and not much more."""
     arguments = ["-m", str(files[name]), *options]
@@ -213,17 +210,21 @@ def test_the_sums_are_those_of_llama_cpp(files, report, name, options):
     assert said["compute"] * 0.9 <= parts["scratch"] <= said["compute"] + 8
 
 
-@pytest.mark.parametrize("name", MODELS)
-@OPTIONS
-def test_llama_cpp_says_the_same_when_it_is_asked(files, name, options):
+def test_llama_cpp_says_the_same_when_it_is_asked(files):
     """The real llama-fit-params takes what we ask it with, and on a machine without devices all is the host's."""
     server = os.environ.get("LLAMA_SERVER") or "llama-server"
     without_devices = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "GGML_VK_VISIBLE_DEVICES": ""}
-    argv = (server, "-m", str(files[name]), *options, "--jinja", "--host", "127.0.0.1", "-ngl", "0")
-    invocation = read_invocation(ModelFacts(name, argv, {**os.environ, **without_devices}))
-    tool = find_tool(invocation) if shutil.which(server) else None
-    if tool is None:
-        pytest.skip("there is no llama-fit-params beside a llama-server on the PATH or in $LLAMA_SERVER")
+    for name, options in itertools.product(MODELS, OPTIONS):
+        argv = (server, "-m", str(files[name]), *options, "--jinja", "--host", "127.0.0.1", "-ngl", "0")
+        invocation = read_invocation(ModelFacts(name, argv, {**os.environ, **without_devices}))
+        tool = find_tool(invocation) if shutil.which(server) else None
+        if tool is None:
+            pytest.skip("there is no llama-fit-params beside a llama-server on the PATH or in $LLAMA_SERVER")
+        check_answer(invocation, tool)
+
+
+def check_answer(invocation, tool):
+    """What the tool says, beside what is worked out."""
     several = keeps_per_sequence(invocation)
     asked = (str(tool), *arguments_for(invocation, several=several))
     (host,) = parse_answer(Asking(asked, invocation.command.env).run())

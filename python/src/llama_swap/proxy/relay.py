@@ -278,7 +278,7 @@ class Relay:
 
     @property
     def _client_is_slow(self) -> bool:
-        return self._protocol._paused  # noqa: SLF001 - public only since aiohttp 3.11; pinned by a test
+        return self._protocol._paused  # noqa: SLF001 - pinned by a test
 
     def _check_client(self) -> None:
         if self._client.is_closing():
