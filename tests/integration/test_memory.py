@@ -417,6 +417,20 @@ def test_a_game_starts(serve, service, card):
     service.wait_until(lambda: service.states() == {"a": "ready"})
 
 
+def test_a_preload_that_finds_no_room_is_made_later(serve, service, card):
+    """A game runs when the service starts."""
+    machine = card(24)
+    game = machine.foreign(gpu0=15)
+    hooks = {"on_startup": {"preload": ["a"]}}
+    serve(machine, {"a": service.model(gib(12), vram="12GiB")}, fit={"releaseTimeout": 1}, hooks=hooks)
+    service.wait_until(lambda: "preload failed" in service.output())
+    assert service.states() == {}
+    game.kill()
+    game.wait(10)
+    service.wait_until(lambda: service.states() == {"a": "ready"})
+    assert "a could not be loaded, which is tried again" in service.http.get("/api/story/a").text
+
+
 def test_the_figures_are_on_the_page(serve, service, card):
     """What there is, what is free, what others use, what models were promised; and how slowly memory came back."""
     machine = card(24)

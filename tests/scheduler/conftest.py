@@ -33,6 +33,7 @@ from llama_swap.scheduler.events import (
     NO_TERMS,
     ConfigChanged,
     DeadlineReached,
+    LoadPostponed,
     NeedAssessed,
     PinChanged,
     ProcessExited,
@@ -172,6 +173,10 @@ class Play:
     def pins(self, model, *, pinned=True):
         """Somebody pins a model, or unpins it."""
         return self.tell(PinChanged(model, pinned))
+
+    def postpones(self, model):
+        """A model could not be loaded with the service."""
+        return self.tell(LoadPostponed(model))
 
     def yields(self, *devices, holder="me", seconds=None, because="a game"):
         """Somebody wants devices for other programs."""

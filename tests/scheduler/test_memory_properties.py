@@ -19,6 +19,7 @@ from llama_swap.scheduler.commands import AssessNeed, MeasureMemory, StartProces
 from llama_swap.scheduler.events import (
     ConfigChanged,
     DeadlineReached,
+    LoadPostponed,
     NeedAssessed,
     PinChanged,
     ProcessExited,
@@ -229,6 +230,11 @@ class MemoryWorld(World):
     def pins(self, model, pinned):
         """Somebody pins or unpins a model."""
         self.tell(PinChanged(model, pinned))
+
+    @rule(model=st.sampled_from(MODELS))
+    def postpones(self, model):
+        """A model could not be loaded with the service."""
+        self.tell(LoadPostponed(model))
 
     @rule(
         holder=st.sampled_from(["me", "gamemode"]),

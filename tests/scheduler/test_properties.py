@@ -90,7 +90,7 @@ class World(RuleBasedStateMachine):
                 assert not self.closing
                 assert instance_id not in self.alive
                 is_waited_for = any(m == model for m, _ in self.waiting.values())
-                assert is_waited_for or "is pinned" in command.because, "a start that nobody waits for"
+                assert is_waited_for or "by itself" in command.because, "a start that nobody waits for"
                 assert model not in self.alive.values(), "a model runs twice"
                 self.check_neighbours(command)
                 self.alive[instance_id] = model

@@ -89,6 +89,42 @@ def test_who_is_overdue_does_not_wait_for_the_residency(play_fit):
     p.at(11).ticks().expect("stop a")
 
 
+def test_a_load_that_was_postponed_is_made_when_there_is_room(play_fit):
+    """Nobody leaves for it unless it is pinned, and all who wait come first."""
+    p = play_fit({"a": 20, "b": 10, "c": 10}).runs("b").at(1).postpones("a").wakes(2).arrives(1, "c").expect("start c")
+    p.ready("c").expect("grant 1").goes(1).at(20).ticks().unloads("b").expect("stop b").exits("b")
+    p.unloads("c").expect("stop c").exits("c").expect("start a").because("starts by itself").exits("a")
+    p.wakes(21).expect("start a").ready("a").at(22).exits("a").at(60).ticks()
+
+
+def test_a_pinned_load_that_was_postponed_has_its_place(play_fit):
+    """Like one that a yield took away."""
+    p = play_fit({"a": 20, "b": 10}, models={"a": {"pin": True}}).runs("b").at(1).postpones("a")
+    p.wakes(2).expect("stop b").exits("b").expect("start a").ready("a").postpones("a").at(50).ticks()
+
+
+@pytest.mark.parametrize("said", ["", "unload", "unpin", "reload", "shutdown", "unknown"])
+def test_a_load_that_was_postponed_is_given_up_when_somebody_says_so(play_fit, said):
+    """But not because another model is pinned, or something else changes."""
+    p = play_fit({"a": 20, "b": 10}).runs("b").at(1)
+    if said == "unknown":
+        p.reloads(p.without("a")).postpones("a")
+    else:
+        p.postpones("a").pins("b").reloads(p.changed("b", ttl_seconds=99.0))
+    if said == "unload":
+        p.unloads("a")
+    elif said == "unpin":
+        p.pins("a", pinned=False)
+    elif said == "reload":
+        p.reloads(p.without("a"))
+    p.at(5).ticks()
+    if said == "shutdown":
+        p.shuts_down().expect("stop b").exits("b")
+    else:
+        p.unloads("b").expect("stop b").exits("b")
+    p.expect(*(["start a"] if not said else [])).at(60).ticks()
+
+
 @pytest.mark.parametrize(("first", "second"), [("heavy", "light"), ("light", "heavy")])
 def test_shares_between_callers(play, first, second):
     """Who had most of the service lately waits behind those who had little, within a bound."""

@@ -48,6 +48,8 @@ def _event_text(event: events.Event) -> str:  # noqa: C901, PLR0911, PLR0912 - o
             return f"the need of {model} is {need.source}"
         case events.PinChanged(model=model, pinned=pinned):
             return f"{model} {'pinned' if pinned else 'unpinned'}"
+        case events.LoadPostponed(model=model):
+            return f"{model} could not be loaded, which is tried again"
         case events.YieldRequested(holder=holder, because=because):
             return f"devices yielded to {holder}{f': {because}' if because else ''}"
         case events.YieldEnded(holder=holder):

@@ -19,7 +19,7 @@ from llama_swap.app.senses import needs_restart
 from llama_swap.app.sources import Sources
 from llama_swap.config import Config, ConfigError
 from llama_swap.config.watch import watch_changes
-from llama_swap.errors import RequestError
+from llama_swap.errors import Reason, RequestError
 from llama_swap.listen import address_text, is_local, most_connections
 from llama_swap.logs import LogFormat, LogHub, LogSettings, StdoutChoice, set_up_logging
 from llama_swap.notify import Notifier
@@ -29,6 +29,9 @@ from llama_swap.supervisor import Supervisor
 # llama-swap gives requests in flight 30 s when it is told to stop.
 SHUTDOWN_BUDGET_SECONDS = 30.0
 _EXTEND_EVERY_SECONDS = 5.0
+
+_NOT_AGAIN = frozenset({Reason.UNLOADED, Reason.SHUTTING_DOWN, Reason.CANCELLED})
+"""Why a model was not preloaded that somebody wanted so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +122,14 @@ class Service:
         _settle()
 
     async def _preload(self, supervisor: Supervisor, models: Sequence[str]) -> None:
-        """Load models of ``hooks.on_startup.preload`` one after another."""
+        """Load models of ``hooks.on_startup.preload`` one after another; who cannot be loaded now is when it can."""
         for model_id in models:
             try:
                 await supervisor.load(model_id)
             except RequestError as error:
                 self._log.error("preload failed", model=model_id, error=error.message)
+                if error.reason not in _NOT_AGAIN:
+                    supervisor.postpone_load(model_id)
 
     # -- reload ---------------------------------------------------------------
 

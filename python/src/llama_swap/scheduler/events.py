@@ -123,6 +123,13 @@ class PinChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadPostponed:
+    """A model that nobody waits for could not be loaded; it is to be as soon as it can."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class YieldRequested:
     """Somebody wants devices for other programs.
 
@@ -173,6 +180,7 @@ Event = (
     | MemoryMeasured
     | NeedAssessed
     | PinChanged
+    | LoadPostponed
     | YieldRequested
     | YieldEnded
     | ConfigChanged

@@ -9,6 +9,7 @@ from llama_swap.scheduler.commands import StopCause
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
+    LoadPostponed,
     MemoryMeasured,
     NeedAssessed,
     PinChanged,
@@ -71,6 +72,8 @@ def _note_memory(state: State, event: Event, now: float) -> None:
             note_need(state, event)
         case PinChanged(model, pinned):
             _note_pin(state, model, pinned=pinned)
+        case LoadPostponed(model):
+            _note_postponed(state, model, now)
         case YieldRequested(holder, devices, until, because):
             before = state.yields.get(holder)
             since = now if before is None else before.since
@@ -190,6 +193,7 @@ def _note_unload(state: State, model: str | None) -> None:
 
 def _note_config(state: State, spec: SchedulerSpec) -> None:
     before = state.spec.models
+    pinned = {model for model in state.returning if state.is_pinned(model)}
     state.spec, state.policy = spec, policy_of(spec)
     for instance in state.instances.values():
         if _is_same_process(spec.models, instance.spec):
@@ -197,6 +201,11 @@ def _note_config(state: State, spec: SchedulerSpec) -> None:
     state.pins = {model: pinned for model, pinned in state.pins.items() if model in spec.models}
     state.heads.clear()
     _pin_all(state)
+    state.returning = {
+        model: at
+        for model, at in state.returning.items()
+        if model in spec.models and (state.is_pinned(model) or model not in pinned)
+    }
     state.needs = {model: known for model, known in state.needs.items() if model in spec.models}
     for model in [m for m in state.failures if not _is_same_process(spec.models, before[m])]:
         del state.failures[model]
@@ -228,9 +237,16 @@ def _note_pin(state: State, model: str, *, pinned: bool) -> None:
     if model in state.spec.models:
         state.pins[model] = pinned
         _pin_all(state)
+        if not pinned:
+            state.returning.pop(model, None)
+
+
+def _note_postponed(state: State, model: str, now: float) -> None:
+    failures = state.failures.get(model)
+    if model in state.spec.models and model not in state.returning and state.closing_since is None:
+        state.returning[model] = now + _pause(state.spec.limits, failures.count - 1 if failures is not None else 0)
 
 
 def _pin_all(state: State) -> None:
     for instance in state.instances.values():
         instance.is_pinned = state.is_pinned(instance.model)
-    state.returning = {model: at for model, at in state.returning.items() if state.is_pinned(model)}

@@ -18,6 +18,9 @@ from llama_swap.scheduler.yields import can_confine, remaining_devices, words_of
 FIRST: Rank = (-math.inf, 0.0, 0)
 """The rank of a pinned model that returns: its place is its own, even if others wait."""
 
+LAST: Rank = (math.inf, 0.0, 0)
+"""The rank of any other that starts by itself."""
+
 FIRST_READING_SECONDS = 5.0
 """How long the first start waits for the first reading before the groups decide."""
 
@@ -46,9 +49,10 @@ def placements_of(state: State, now: float) -> list[Placement]:
 
 
 def _undisturbing(state: State, placement: Placement) -> Placement:
-    """A model that fails to return again and again sends nobody away for that any more."""
+    """A model that returns sends nobody away if it is not pinned, or has failed again and again."""
     failures, most = state.failures.get(placement.model), state.spec.limits.backoff_after_failures or 1
-    if placement.model in state.queue or failures is None or failures.count < most:
+    is_failing = failures is not None and failures.count >= most
+    if placement.model in state.queue or (state.is_pinned(placement.model) and not is_failing):
         return placement
     stays = any(not instance.is_leaving for instance in _living(state, placement))
     if placement.step in (Step.EVICT, Step.DRAIN) and stays:
@@ -57,18 +61,20 @@ def _undisturbing(state: State, placement: Placement) -> Placement:
 
 
 def _candidates(state: State, now: float) -> list[Candidate]:
-    """Who returns by itself, then who is waited for, in the order of the queue."""
+    """Pinned ones that return, then who is waited for in the order of the queue, then who else starts by itself."""
+    by_itself = [model for model in sorted(state.returning) if state.returns_now(model, now)]
     returning = {
         model: Candidate(model, FIRST, state.is_overdue(state.returning[model], now))
-        for model in sorted(state.returning)
-        if state.returns_now(model, now)
+        for model in by_itself
+        if state.is_pinned(model)
     }
+    last = [m for m in by_itself if m not in returning and m not in state.queue]
     waited_for = [
         Candidate(head.model, state.rank(head), state.is_overdue(state.oldest_waiter(head.model).arrived_at, now))
         for head in state.lines()
         if head.model not in returning and state.needs_start(head.model)
     ]
-    return [*returning.values(), *waited_for]
+    return [*returning.values(), *waited_for, *(Candidate(model, LAST, is_overdue=False) for model in last)]
 
 
 def _awaits_first_reading(state: State, now: float) -> bool:

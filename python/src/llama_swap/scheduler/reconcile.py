@@ -301,7 +301,8 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
     waiting = len(state.queue.get(model, ()))
     because = f"{waiting} requests wait for {model}" if waiting > 1 else f"a request waits for {model}"
     if not waiting:
-        because = f"{model} is pinned and returns by itself: there is room for it that is not left to others"
+        how = "is pinned and returns" if state.is_pinned(model) else "starts"
+        because = f"{model} {how} by itself: there is room for it"
     state.last_instance_id += 1
     instance = Instance(state.last_instance_id, model, state.spec.models[model], because, now)
     instance.is_pinned, instance.is_alone = state.is_pinned(model), placement.is_alone

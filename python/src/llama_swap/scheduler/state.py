@@ -144,8 +144,8 @@ class State:
         assessing: the models whose need is being found out, with the fingerprints that were asked about.
         pins: what was said at run time about pinning, in place of the configuration.
         yields: by holder.
-        returning: pinned models that a yield has stopped -> from when they may start again by themselves; until they
-            are ready, or somebody wants something else.
+        returning: models that start by themselves -> from when; pinned ones that a yield has stopped, and those that
+            could not be loaded with the service; until they are ready, or somebody wants something else.
         read_ahead: waiting models whose file is read ahead, or was.
         uses: how much each model was used lately.
         loads: how long each model took to load, seconds.

@@ -12,6 +12,7 @@ from llama_swap.scheduler.commands import Command, Decision
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
+    LoadPostponed,
     NeedAssessed,
     PinChanged,
     ProcessExited,
@@ -136,7 +137,7 @@ def subject_of(state: State, event: Event) -> str | None:
         case ProcessReady(instance_id) | ProcessExited(instance_id) | ReadinessFailed(instance_id):
             instance = state.instance_by_id(instance_id)
             return instance.model if instance is not None else None
-        case UnloadRequested(model) | NeedAssessed(model) | PinChanged(model):
+        case UnloadRequested(model) | NeedAssessed(model) | PinChanged(model) | LoadPostponed(model):
             return model
         case _:
             return None

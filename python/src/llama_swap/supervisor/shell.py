@@ -210,6 +210,10 @@ class Supervisor:
         async with self.lease(model_id, terms=terms):
             return
 
+    def postpone_load(self, model_id: str) -> None:
+        """Load a model as soon as that is possible, without anybody waiting for it."""
+        self._tell(events.LoadPostponed(model_id))
+
     def pin(self, model_id: str) -> None:
         """Keep a model loaded once it is, whatever the configuration says."""
         self._tell(events.PinChanged(model_id, pinned=True))
