@@ -240,7 +240,7 @@ def read_answer(data, *, method=b"GET"):
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LIMIT_BYTES)
     connection.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))
     connection.send(h11.EndOfMessage())
-    interim = re.match(rb"(?:HTTP/1\.[01] 1(?!01)\d\d (?:[^\r]|\r(?!\n\r\n))*\r\n\r\n)*", data)[0]
+    interim = re.match(rb"(?:HTTP/1\.[01] 1(?!01)\d\d(?: |(?=\r\n))(?:[^\r]|\r(?!\n\r\n))*\r\n\r\n)*", data)[0]
     data = _REASON.sub(rb"\1", data.removeprefix(interim))
     if data:
         connection.receive_data(data)
