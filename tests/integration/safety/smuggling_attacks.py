@@ -18,14 +18,12 @@ class Attack(NamedTuple):
         body: all that follows.
         waits: the front waits for more, so the client must hang up.
         passes: how often a right request for the route is in it, which the upstream may get.
-        unheard: how many requests the upstream may get besides, whose answer the client may be too early gone to hear.
     """
 
     head: bytes
     body: bytes
     waits: bool = False
     passes: int = 0
-    unheard: int = 0
 
     def request(self, route, hidden):
         """The bytes to send."""
@@ -146,7 +144,6 @@ ATTACKS = {
         + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n",
         HIDDEN,
         waits=True,
-        unheard=1,
     ),
     "Expect and the body at once": Attack(POST + LENGTH + b"Expect: 100-continue\r\n", CHAT, passes=1),
     "body of a GET": Attack(POST.replace(b"POST", b"GET") + b"Content-Length: {hidden length}\r\n", HIDDEN),

@@ -33,8 +33,10 @@ def seen_by(recorder, attack, statuses):
         return f"ambiguous: {recorder.ambiguous}"
     if [each for each in recorder.requests if HIDDEN_PATH in each.target.partition(b"?")[0]]:
         return f"smuggled: {recorder.requests}"
-    # Each one has its own answer, and a right request is not refused.
-    if len(recorder.requests) > max(statuses.count(200), attack.unheard) or statuses.count(200) < attack.passes:
+    # Each one has its own answer, and a right request is not refused. The client of a WebSocket may be gone before its
+    # handshake is here, which may come as late as during the next attack.
+    heard = [each for each in recorder.requests if (b"upgrade", b"websocket") not in each.headers]
+    if len(heard) > statuses.count(200) or statuses.count(200) < attack.passes:
         return f"{len(recorder.requests)} requests, answers {statuses}"
     return None
 
