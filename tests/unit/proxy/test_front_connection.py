@@ -23,6 +23,7 @@ MALFORMED = {
     "no host": b"GET /<secret> HTTP/1.1\r\n\r\n",
     "obs-fold": b"GET / HTTP/1.1\r\nHost: h\r\nX: <secret>\r\n a\r\n\r\n",
     "length": POST + b"Content-Length: +<secret>\r\n\r\n",
+    "connect to nowhere": b"CONNECT \r\n\r\n",
     "connect": b"CONNECT <secret>:80 HTTP/1.1\r\nHost: h\r\n\r\n",
     "gzip, chunked": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

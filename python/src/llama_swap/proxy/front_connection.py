@@ -93,14 +93,21 @@ class FrontConnection(web.RequestHandler):
             refused.close()
             return
         super().connection_made(transport)
+        if self._task_handler is not None:
+            self._task_handler.add_done_callback(self._is_over)
         self._expect_head()
+
+    def _is_over(self, task: "asyncio.Task[None]") -> None:
+        """Nobody serves this connection any more; aiohttp fails on a few requests that it has let pass as such."""
+        if not task.cancelled() and task.exception() is not None:
+            self._refuse()
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
         try:
             super().data_received(data)
         except ValueError:  # aiohttp before 3.14: a target that is no URL
-            self._refuse_target()
+            self._refuse()
             return
         if not data:
             return
@@ -118,9 +125,10 @@ class FrontConnection(web.RequestHandler):
         if self._reading_paused:
             super().resume_reading(*arguments, **options)
 
-    def _refuse_target(self) -> None:
+    def _refuse(self) -> None:
+        """Answer bytes of which no request could be made, and end the connection."""
         if self.transport is not None:
-            if self._is_waiting:
+            if self._served is None and not self.transport.is_closing():
                 self.transport.write(refusal(400, "this is not a valid HTTP request"))
             self.transport.close()
 
