@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_any_change_to_the_example_is_understood(tmp_path, secrets, data):
     for _ in range(data.draw(st.integers(1, 2))):
         *above, last = data.draw(st.sampled_from(list(places_in(content))))
         holder = reduce(getitem, above, content)
-        holder[last] = data.draw(VALUES)
+        holder[last] = deepcopy(data.draw(VALUES))  # the second change may be within the first one's value
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(content))
     missing = data.draw(st.booleans())
