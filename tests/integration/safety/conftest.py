@@ -180,7 +180,8 @@ class Wire:
                 for piece in pieces:
                     connection.sendall(piece)
                 if hangs_up:
-                    connection.shutdown(socket.SHUT_WR)
+                    with contextlib.suppress(OSError):  # what was closed already
+                        connection.shutdown(socket.SHUT_WR)
             received = b""
             with contextlib.suppress(ConnectionResetError):
                 while data := connection.recv(65536):
