@@ -22,6 +22,7 @@ MALFORMED = {
     "http/0.9": b"GET /<secret>\r\n\r\n",
     "no host": b"GET /<secret> HTTP/1.1\r\n\r\n",
     "obs-fold": b"GET / HTTP/1.1\r\nHost: h\r\nX: <secret>\r\n a\r\n\r\n",
+    "zeros": POST + b"Content-Length: " + b"0" * 30 + b"\r\n\r\n",
     "length": POST + b"Content-Length: +<secret>\r\n\r\n",
     "connect to nowhere": b"CONNECT \r\n\r\n",
     "connect": b"CONNECT <secret>:80 HTTP/1.1\r\nHost: h\r\n\r\n",

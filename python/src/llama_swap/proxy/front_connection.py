@@ -21,6 +21,7 @@ HEAD_SECONDS = 20.0
 _VERSIONS = (HttpVersion10, HttpVersion11)
 _TOO_LARGE = 431
 _MOST_HEADERS = 128
+_MOST_DIGITS = 20
 _INTERNAL = 500
 _TOO_MANY_HEADERS = re.compile("too many headers", re.IGNORECASE)
 
@@ -40,7 +41,8 @@ def _objection(request: web.BaseRequest) -> tuple[int, str] | None:
     codings = headers.getall("Transfer-Encoding", ())
     if codings and (is_old or len(codings) > 1 or codings[0].strip().lower() != "chunked"):
         return 400, "Transfer-Encoding may only be `chunked`, and only in HTTP/1.1"
-    return None
+    is_long = len(headers.get("Content-Length", "")) > _MOST_DIGITS
+    return (400, "Content-Length has too many digits") if is_long else None
 
 
 class FrontConnection(web.RequestHandler):
