@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 
 import pytest
 
@@ -18,6 +19,15 @@ def litellm():
         asyncio.set_event_loop(loop)
         yield library
         asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _collected_between_tests():
+    """The collector ends its streams; if it came while httpcore holds the lock of its pool, nothing would go on."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture
