@@ -220,16 +220,11 @@ def test_llama_cpp_says_the_same_when_it_is_asked(files):
         tool = find_tool(invocation) if shutil.which(server) else None
         if tool is None:
             pytest.skip("there is no llama-fit-params beside a llama-server on the PATH or in $LLAMA_SERVER")
-        check_answer(invocation, tool)
-
-
-def check_answer(invocation, tool):
-    """What the tool says, beside what is worked out."""
-    several = keeps_per_sequence(invocation)
-    asked = (str(tool), *arguments_for(invocation, several=several))
-    (host,) = parse_answer(Asking(asked, invocation.command.env).run())
-    parts = {what.partition(" (")[0].partition(" for ")[0]: size for what, size in estimate(invocation).parts}
-    assert host.model_bytes == pytest.approx(parts["weights"], abs=MIB)
-    # It knows no cache that sequences share, so windows in one are told too large, never too small.
-    caches = parts.get("KV cache", 0)
-    assert caches - MIB <= host.context_bytes <= caches * (1.5 if several else 1) + MIB
+        several = keeps_per_sequence(invocation)
+        asked = (str(tool), *arguments_for(invocation, several=several))
+        (host,) = parse_answer(Asking(asked, invocation.command.env).run())
+        parts = {what.partition(" (")[0].partition(" for ")[0]: size for what, size in estimate(invocation).parts}
+        assert host.model_bytes == pytest.approx(parts["weights"], abs=MIB)
+        # It knows no cache that sequences share, so windows in one are told too large, never too small.
+        caches = parts.get("KV cache", 0)
+        assert caches - MIB <= host.context_bytes <= caches * (1.5 if several else 1) + MIB

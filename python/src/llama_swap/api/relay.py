@@ -15,7 +15,7 @@ from llama_swap.api.waiting import Waiting, waiting_for
 from llama_swap.config import Model
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.early import EarlyStream
-from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing
+from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing, is_replayable
 from llama_swap.proxy.forward import forward
 from llama_swap.proxy.websocket import tunnel, wants_websocket
 from llama_swap.supervisor import Instance
@@ -123,17 +123,12 @@ async def _serve(
         try:
             return await send(request, lease.upstream, outgoing, exchange)
         except RequestError as error:
-            if error.reason is Reason.UPSTREAM_FAILED and not exchange.was_sent and _is_kept(outgoing.body):
+            if error.reason is Reason.UPSTREAM_FAILED and not exchange.was_sent and is_replayable(outgoing.body):
                 raise _NeverSentError(error, lease.instance) from error
             await lease.instance.blame(error)
             raise
         finally:
             lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
-
-
-def _is_kept(body: bytes | BodySource | None) -> bool:
-    """Whether the same bytes can be sent again."""
-    return body is None or isinstance(body, bytes) or body.replayable
 
 
 def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:

@@ -41,6 +41,11 @@ class BodySource(Protocol):
         ...
 
 
+def is_replayable(body: bytes | BodySource | None) -> bool:
+    """Whether the same bytes can be sent again."""
+    return body is None or isinstance(body, bytes) or body.replayable
+
+
 class Outgoing(msgspec.Struct, frozen=True):
     """A request as it is to reach the upstream.
 

@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.early import EarlyStream
-from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing
+from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing, is_replayable
 from llama_swap.proxy.headers import request_headers, request_line, serialize
 from llama_swap.proxy.relay import Ending, Relay
 from llama_swap.proxy.truncation import end_cut_short, last_event, reset, send_last_event
@@ -180,7 +180,7 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
     finally:
         _hand_back(upstream, connection, relay)
     stale = relay.ending is Ending.NO_ANSWER and connection.reused and not relay.heard
-    if stale and pooled and _is_replayable(outgoing.body):
+    if stale and pooled and is_replayable(outgoing.body):
         relay.dispose()
         return None
     return relay
@@ -233,10 +233,6 @@ async def forward_on(  # noqa: PLR0913 - as above
     finally:
         connection.detach()
         relay.dispose()
-
-
-def _is_replayable(body: bytes | BodySource | None) -> bool:
-    return body is None or isinstance(body, bytes) or body.replayable
 
 
 async def _send(
