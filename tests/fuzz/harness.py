@@ -189,6 +189,19 @@ class Relayed:
     pieces: list[bytes] = field(default_factory=list)
 
 
+@dataclass
+class Heard:
+    """Keeps the pieces of a body that it hears."""
+
+    pieces: list[bytes]
+    total_bytes: int = 0
+
+    def add(self, piece):
+        """Take the next piece."""
+        self.total_bytes += len(piece)
+        self.pieces.append(piece)
+
+
 async def relay(pieces, *, method=b"GET", modern=True):
     """Forward a request to an upstream that sends these reads and then closes."""
     client = MemoryTransport(SimpleNamespace(connection_lost=lambda _: None))
@@ -213,7 +226,7 @@ async def relay(pieces, *, method=b"GET", modern=True):
         authority="h", prefix="", timeouts=UpstreamTimeouts(), acquire=acquire, connect=acquire, release=lambda _: None
     )
     result = Relayed(b"", Exchange(), None)
-    result.exchange.on_piece = result.pieces.append
+    result.exchange.listener = Heard(result.pieces)
     outgoing = Outgoing(method.decode(), "/", [(b"Host", b"h")], None, "m")
 
     async def serve():

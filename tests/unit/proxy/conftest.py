@@ -62,6 +62,19 @@ class Peer:
 
 
 @dataclass
+class Heard:
+    """Keeps the pieces of all bodies that it hears."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    total_bytes: int = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self.total_bytes += len(piece)
+        self.pieces.append(piece)
+
+
+@dataclass
 class Plane:
     """What a test sees."""
 
@@ -71,6 +84,7 @@ class Plane:
     runner: web.AppRunner
     server: asyncio.Server
     exchanges: list[Exchange] = field(default_factory=list)
+    heard: Heard = field(default_factory=Heard)
     requests: list[Peer] = field(default_factory=list)
     connections: int = 0
     script: Script | None = None
@@ -156,7 +170,7 @@ async def serve_upstream(plane, reader, writer):
 
 async def respond(plane, request):
     """What the front does with a request: forwards it, unless the test has something else in mind."""
-    exchange = Exchange()
+    exchange = Exchange(listener=plane.heard)
     plane.exchanges.append(exchange)
     try:
         if plane.on_request is not None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_swap.proxy.answer import AnswerHead
-from llama_swap.proxy.exchange import Outcome
+from llama_swap.proxy.exchange import ByteCount, Outcome
 from llama_swap.proxy.truncation import missing_of_chunk
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -139,12 +139,12 @@ def test_missing_bytes_are_never_miscounted(chunks, data):
     """Wherever a chunked body is cut: if a number is told, that many bytes and a CRLF lead to a chunk boundary."""
     wire = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     cut = data.draw(st.integers(0, len(wire)))
-    pieces = []
-    head = AnswerHead(OK + CHUNKED_HEAD, "GET", pieces.append)
+    listener = ByteCount()
+    head = AnswerHead(OK + CHUNKED_HEAD, "GET", listener.add)
     if cut:
         head.parser.feed_data(wire[:cut])
         head.last_read = wire[:cut]
-    missing = missing_of_chunk(head, pieces)
+    missing = missing_of_chunk(head, listener)
     boundaries, position = {0}, 0
     for chunk in chunks:
         position += len(b"%x\r\n" % len(chunk))

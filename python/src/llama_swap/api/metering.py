@@ -93,7 +93,7 @@ class Metering:
         sampler = BodySampler(_CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES)
         visit.entry = entry
         exchange.on_head = partial(self.table.answered, entry)
-        exchange.on_piece = sampler.add
+        exchange.listener = sampler
         self.table.enter(entry)
         return Meter(self, request, visit, body, entry, sampler)
 

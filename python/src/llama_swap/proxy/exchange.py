@@ -12,9 +12,6 @@ import msgspec
 if TYPE_CHECKING:
     from llama_swap.proxy.early import EarlyStream
 
-TAIL_BYTES = 16 * 1024
-"""How much of the end of an answer is kept: llama.cpp's last SSE events with ``usage`` and ``timings`` are < 2 KiB."""
-
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
@@ -87,6 +84,32 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Listener(Protocol):
+    """Hears the body of an answer while it passes.
+
+    Attributes:
+        total_bytes: how much it has heard so far.
+    """
+
+    total_bytes: int
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes."""
+
+
+class ByteCount:
+    """Hears a body that nobody else listens to."""
+
+    __slots__ = ("total_bytes",)
+
+    def __init__(self) -> None:
+        self.total_bytes = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self.total_bytes += len(piece)
+
+
 class Exchange(msgspec.Struct, eq=False):
     """What happened, for the request log; times are those of ``time.monotonic``.
 
@@ -101,10 +124,9 @@ class Exchange(msgspec.Struct, eq=False):
         detail: what went wrong, for the log; "" when nothing did.
         headers: the upstream's answer headers as received.
         fields: the same by lower-case name.
-        tail: the end of the answer's body without framing, at most :data:`TAIL_BYTES`.
         began_early: the client got the head of an event stream from us, before any answer.
         on_head: called once the answer's head is known.
-        on_piece: called with each piece of the answer's body, without framing.
+        listener: given each piece of the answer's body, without framing.
         why_cut: asked why the upstream broke off in the middle of its answer, and for the code of that error; "" is not
             known.
         cut_code: the code of the error that ends such an answer.
@@ -120,10 +142,9 @@ class Exchange(msgspec.Struct, eq=False):
     detail: str = ""
     headers: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
     fields: dict[bytes, bytes] = msgspec.field(default_factory=dict)
-    tail: bytes = b""
     began_early: bool = False
     on_head: Callable[[], object] | None = None
-    on_piece: Callable[[bytes], object] | None = None
+    listener: Listener | None = None
     why_cut: Callable[[], Awaitable[tuple[str, str]]] | None = None
     cut_code: str = "upstream_died"
 

@@ -204,7 +204,7 @@ def _cut_off(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, why: st
     event = last_event(request.path, f"model {outgoing.model!r}: {why}", code="request_cancelled")
     if outgoing.early is not None:
         outgoing.early.send(event)
-    elif not send_last_event(request, relay.head, event, relay.tail.pieces) and request.transport is not None:
+    elif not send_last_event(request, relay.head, event, relay.listener) and request.transport is not None:
         reset(request.transport)
 
 
@@ -300,7 +300,6 @@ async def _ask_why(relay: Relay, exchange: Exchange) -> None:
 
 
 def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:
-    exchange.tail = relay.tail.joined()
     head = relay.head
     if relay.ending is Ending.COMPLETE and outgoing.early is None and head is not None:
         exchange.outcome = Outcome.OK
@@ -316,7 +315,7 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
         event = last_event(request.path, message, code=exchange.cut_code)
-        end_cut_short(request, head, event, relay.tail.pieces)
+        end_cut_short(request, head, event, relay.listener)
     else:
         exchange.outcome = Outcome.CLIENT_GONE
     return RelayedResponse(head.status, closes=True)

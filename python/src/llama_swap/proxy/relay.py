@@ -18,10 +18,9 @@ from aiohttp import HttpVersion10, web
 from llama_swap.proxy.answer import AnswerHead, BadAnswerError, Framing, blank_surplus, client_head
 from llama_swap.proxy.boundary import is_last
 from llama_swap.proxy.connection import UpstreamConnection
-from llama_swap.proxy.exchange import TAIL_BYTES, Exchange, Outgoing
+from llama_swap.proxy.exchange import ByteCount, Exchange, Listener, Outgoing
 from llama_swap.proxy.heads import HeadReader
 from llama_swap.proxy.progress import Progress
-from llama_swap.proxy.tail import BodyTail
 
 HEAD_SECONDS = 30.0
 """A head that has begun must be complete after this; how long the upstream thinks before is ``response_header``."""
@@ -48,7 +47,7 @@ class Relay:
         head: the answer's head, once there is one.
         heard: the upstream has sent at least one byte.
         progress: tells the coroutine in charge.
-        tail: the end of the body.
+        listener: gets the body without framing.
         paused: the client does not keep up; :meth:`resume` when it has.
         closes: the client's connection must end with this answer.
         reusable: the upstream's connection may serve another request.
@@ -80,7 +79,7 @@ class Relay:
         self._exchange = exchange
         self._heads = HeadReader(outgoing.method)
         self.progress = Progress()
-        self.tail = BodyTail(exchange.on_piece)
+        self.listener: Listener = ByteCount() if exchange.listener is None else exchange.listener
         self.closes = is_last(request)
         connection.on_data = self._read_head
         connection.on_lost = self._lost
@@ -115,7 +114,7 @@ class Relay:
         self.heard = True
         try:
             # To a client of HTTP/1.1 the raw bytes are sent, not the pieces of a chunked body.
-            found = self._heads.feed(data, self.tail.note if self._modern else self._write_piece)
+            found = self._heads.feed(data, self.listener.add if self._modern else self._write_piece)
             if found is None:
                 self._bound_head()
             else:
@@ -217,8 +216,6 @@ class Relay:
         if self._modern:
             self._write(data)
             self._exchange.response_bytes += len(data)
-            if len(data) > TAIL_BYTES:
-                self.tail.trim()
         if self._protocol._paused:  # noqa: SLF001 - as above
             self._pause()
 
@@ -268,11 +265,8 @@ class Relay:
         self._connection.abort()
 
     def _keep(self, data: bytes) -> None:
-        size = len(data)
-        self._exchange.response_bytes += size
-        self.tail.note(data)
-        if size > TAIL_BYTES:
-            self.tail.trim()
+        self._exchange.response_bytes += len(data)
+        self.listener.add(data)
 
     # The end.
 

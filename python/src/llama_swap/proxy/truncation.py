@@ -14,13 +14,13 @@ The rule: never a clean end.
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
 
 import httptools
 from aiohttp import HttpVersion11, web
 
 from llama_swap.proxy.answer import AnswerHead, Framing
 from llama_swap.proxy.error_events import error_event
+from llama_swap.proxy.exchange import Listener
 from llama_swap.proxy.headers import is_event_stream
 
 _FLUSH_SECONDS = 30.0
@@ -34,7 +34,7 @@ def last_event(path: str, message: str, *, code: str) -> bytes:
     return b"\n\n" + error_event(path, message=message, code=code)
 
 
-def missing_of_chunk(head: AnswerHead, pieces: Sequence[bytes]) -> int | None:
+def missing_of_chunk(head: AnswerHead, listener: Listener) -> int | None:
     """How many content bytes the last, torn chunk lacks; 0 between two chunks, None where that cannot be told.
 
     The parser knows but does not say, so it is asked by feeding it: at a chunk boundary, and only there, the last
@@ -43,10 +43,11 @@ def missing_of_chunk(head: AnswerHead, pieces: Sequence[bytes]) -> int | None:
 
     Args:
         head: of the answer that was cut.
-        pieces: where the parser puts the content; only content swallows what it is fed whole.
+        listener: who gets the content from the parser; only content swallows what it is fed whole.
     """
     if head.complete:
         return None
+    heard_bytes = listener.total_bytes
     try:
         head.parser.feed_data(_LAST_CHUNK)
     except httptools.HttpParserError:
@@ -54,7 +55,7 @@ def missing_of_chunk(head: AnswerHead, pieces: Sequence[bytes]) -> int | None:
     if head.complete:
         # Without a CRLF before it, `0` may have ended a torn size or a torn trailer.
         return 0 if head.last_read.endswith(b"\r\n") or not head.last_read else None
-    if not pieces or pieces[-1] != _LAST_CHUNK:
+    if listener.total_bytes - heard_bytes != len(_LAST_CHUNK):
         return None
     for missing in range(len(_LAST_CHUNK), _FILL_LIMIT_BYTES):
         try:
@@ -64,7 +65,7 @@ def missing_of_chunk(head: AnswerHead, pieces: Sequence[bytes]) -> int | None:
     return None
 
 
-def _event_bytes(head: AnswerHead, event: bytes, pieces: Sequence[bytes], *, modern: bool) -> bytes:
+def _event_bytes(head: AnswerHead, event: bytes, listener: Listener, *, modern: bool) -> bytes:
     """The event as it can follow what the client has, or ``b""`` where it cannot."""
     chunk = b"%x\r\n%b\r\n" % (len(event), event)
     if head.framing is Framing.UNTIL_CLOSE:
@@ -73,7 +74,7 @@ def _event_bytes(head: AnswerHead, event: bytes, pieces: Sequence[bytes], *, mod
         return b""
     if not modern:
         return event
-    missing = missing_of_chunk(head, pieces)
+    missing = missing_of_chunk(head, listener)
     if missing is None:
         return b""
     return (b"\n" * missing + b"\r\n" if missing else b"") + chunk
@@ -85,8 +86,8 @@ def _takes_events(head: AnswerHead) -> bool:
     )
 
 
-def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, pieces: Sequence[bytes]) -> bool:
-    """Send an event after which nothing follows, where the answer can take it; ``pieces`` as above.
+def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, listener: Listener) -> bool:
+    """Send an event after which nothing follows, where the answer can take it; ``listener`` as above.
 
     Returns:
         Whether the client will see that the answer lacks its end when its connection is now closed in the normal way.
@@ -95,15 +96,15 @@ def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, pi
     if transport is None or transport.is_closing():
         return True
     modern = request.version >= HttpVersion11
-    sent = _event_bytes(head, event, pieces, modern=modern) if _takes_events(head) else b""
+    sent = _event_bytes(head, event, listener, modern=modern) if _takes_events(head) else b""
     if sent:
         transport.write(sent)
     return bool(sent) or modern or head.framing is Framing.LENGTH
 
 
-def end_cut_short(request: web.BaseRequest, head: AnswerHead, event: bytes, pieces: Sequence[bytes]) -> None:
-    """End an answer that lacks its end with an event, and the client's connection with it; ``pieces`` as above."""
-    visible = send_last_event(request, head, event, pieces)
+def end_cut_short(request: web.BaseRequest, head: AnswerHead, event: bytes, listener: Listener) -> None:
+    """End an answer that lacks its end with an event, and the client's connection with it; ``listener`` as above."""
+    visible = send_last_event(request, head, event, listener)
     transport = request.transport
     if transport is None or transport.is_closing():
         return
