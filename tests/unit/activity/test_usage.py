@@ -213,6 +213,26 @@ def test_a_cut_event_without_end():
     assert read_usage(cut(body, "text/event-stream")) == Usage(20, 5, -1, -1, -1, -1, -1)
 
 
+def test_counts_written_as_floats():
+    """Some servers write 7.0 tokens; wherever a count is such a number, it and all others are read."""
+    floats = {
+        **CACHED,
+        "prompt_tokens": 20.0,
+        "completion_tokens": 5.0,
+        "prompt_tokens_details": {"cached_tokens": 8.0},
+    }
+    found = answer(usage=floats)
+    assert found == Usage(20, 5, 8, -1, -1, -1, -1)
+    assert all(isinstance(count, int) for count in (found.input_tokens, found.output_tokens, found.cache_tokens))
+    assert answer(usage=OPENAI, timings={**TIMINGS, "predicted_n": 5.0, "cache_n": 7.0}) == LLAMA_CPP
+    assert stream(*tokens(3), {"usage": {**OPENAI, "completion_tokens": 6.0}}).output_tokens == 6
+
+
+def test_older_llama_cpp_tells_what_was_cached_in_usage():
+    """Its ``timings`` lack ``cache_n`` then."""
+    assert answer(usage=CACHED, timings={"prompt_n": 12, "predicted_n": 5}).cache_tokens == 8
+
+
 @pytest.mark.parametrize("value", [True, "7", None, -3, 1e300, [], {}, 2**64])
 def test_nonsense_is_not_counted(value):
     """Values that are no counts are unknown, not an exception and not a number that the store cannot hold."""

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 
-from msgspec.structs import replace
-
 from llama_swap.activity.captures import Captures, Exchanged
 from llama_swap.activity.failure import failure_message
 from llama_swap.activity.row import Row
@@ -42,38 +40,40 @@ class Recorder:
         """Keep the row of a finished request; returns its ID at once and never raises for what an upstream sent.
 
         Args:
-            row: without ID, tokens and (if an upstream failed) error message.
+            row: without ID, tokens and (if an upstream failed) error message, which it gets; nobody else changes it.
             sample: of the upstream's answer; None when there was none.
             exchanged: for a capture; None for no capture.
         """
         if exchanged is not None and not self._captures.enabled:
             exchanged = None
         if exchanged is None and (sample is None or is_quickly_read(sample)):
-            row = _completed(row, sample, self._store.next_id())
-            self._store.add(row)
+            if sample is not None:
+                _complete(row, sample)
+            row_id = self._store.add(row)
             self._announce(row)
-            return row.id
+            return row_id
         return self._store.add(row, lambda numbered: self._complete_elsewhere(numbered, sample, exchanged))
 
-    def _complete_elsewhere(self, row: Row, sample: ResponseSample | None, exchanged: Exchanged | None) -> Row:
+    def _complete_elsewhere(self, row: Row, sample: ResponseSample | None, exchanged: Exchanged | None) -> None:
         """In the store's thread."""
-        row = _completed(row, sample, row.id)
+        if sample is not None:
+            _complete(row, sample)
         if exchanged is not None:
             self._captures.put(row.id, exchanged)
         # At the very end the loop is closed, and nobody listens any more.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._announce, row)
-        return row
 
     def _announce(self, row: Row) -> None:
         for listener in self._listeners:
             listener(row)
 
 
-def _completed(row: Row, sample: ResponseSample | None, row_id: int) -> Row:
-    if sample is None:
-        return replace(row, id=row_id)
+def _complete(row: Row, sample: ResponseSample) -> None:
+    """Put into a row what its answer says."""
     if sample.status != HTTPStatus.OK:
-        return replace(row, id=row_id, error_msg=row.error_msg or failure_message(sample))
-    usage = read_usage(sample)
-    return replace(row, id=row_id, tokens=usage, duration_ms=max(row.duration_ms, int(usage.busy_ms)))
+        row.error_msg = row.error_msg or failure_message(sample)
+        return
+    row.tokens = usage = read_usage(sample)
+    if usage.busy_ms > row.duration_ms:
+        row.duration_ms = int(usage.busy_ms)

@@ -59,16 +59,14 @@ def spans(
     finished_at: float | None,
 ) -> Spans:
     """The parts of a request that was granted an instance, from moments in monotonic seconds."""
-    first_token_ms = generation_ms = UNKNOWN_MS
-    if first_byte_at is not None:
-        first_token_ms = (first_byte_at - granted_at) * 1000
-        if finished_at is not None:
-            generation_ms = (finished_at - first_byte_at) * 1000
-    return Spans(queue_seconds * 1000, load_seconds * 1000, first_token_ms, generation_ms)
+    if first_byte_at is None:
+        return Spans(queue_seconds * 1000, load_seconds * 1000)
+    generation_ms = UNKNOWN_MS if finished_at is None else (finished_at - first_byte_at) * 1000
+    return Spans(queue_seconds * 1000, load_seconds * 1000, (first_byte_at - granted_at) * 1000, generation_ms)
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One request to a model.
+class Row(msgspec.Struct, gc=False):
+    """One request to a model; the recorder completes it, and from then on it stays as it is.
 
     Attributes:
         id: given by the store; 0 before.

@@ -57,15 +57,16 @@ class BodySampler(msgspec.Struct, eq=False):
     first_at: float | None = None
     total_bytes: int = 0
     _head: list[bytes] = msgspec.field(default_factory=list)
-    _tail: deque[bytes] = msgspec.field(default_factory=deque)
+    _tail: deque[bytes] | None = None
     _tail_held: int = 0
 
     def add(self, piece: bytes) -> None:
         """Take note of the next bytes of the body."""
-        if self.first_at is None:
+        total = self.total_bytes
+        if not total:
             self.first_at = monotonic()
-        self.total_bytes += len(piece)
-        if self.total_bytes <= self.head_bytes:
+        self.total_bytes = total = total + len(piece)
+        if total <= self.head_bytes:
             self._head.append(piece)
         else:
             self._keep_end(piece)
@@ -76,10 +77,13 @@ class BodySampler(msgspec.Struct, eq=False):
         if len(piece) > 2 * self.tail_bytes:
             # Do not keep a big read alive for the sake of its end.
             piece = piece[-self.tail_bytes :]
-        self._tail.append(piece)
+        if self._tail is None:
+            self._tail = deque()  # it takes half a kilobyte, and few answers are so long
+        tail = self._tail
+        tail.append(piece)
         self._tail_held += len(piece)
-        while self._tail_held - len(self._tail[0]) >= self.tail_bytes:
-            self._tail_held -= len(self._tail.popleft())
+        while self._tail_held - len(tail[0]) >= self.tail_bytes:
+            self._tail_held -= len(tail.popleft())
 
     def head(self) -> bytes:
         """The beginning, at most ``head_bytes``."""
@@ -87,12 +91,5 @@ class BodySampler(msgspec.Struct, eq=False):
 
     def sample(self, *, content_type: str, content_encoding: str, status: int, complete: bool) -> ResponseSample:
         """What is known now about the body."""
-        return ResponseSample(
-            content_type=content_type,
-            content_encoding=content_encoding,
-            status=status,
-            head=self.head(),
-            tail=b"".join(self._tail)[-self.tail_bytes :],
-            total_bytes=self.total_bytes,
-            complete=complete,
-        )
+        tail = b"".join(self._tail)[-self.tail_bytes :] if self._tail else b""
+        return ResponseSample(content_type, content_encoding, status, self.head(), tail, self.total_bytes, complete)

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from msgspec.structs import replace
 
 from llama_swap.activity.database import Database, Limits, Page
 from llama_swap.activity.query import ActivityQuery
@@ -34,9 +33,10 @@ _HAND_OVER_SECONDS = 0.05
 _HAND_OVER_ROWS = 256
 # Captures are compressed, which takes long: in small batches the event loop gets its turn in between.
 _HAND_OVER_COMPLETIONS = 16
+_ROOM_OF_A_COMPLETION = _HAND_OVER_ROWS // _HAND_OVER_COMPLETIONS
 _RETRY_SECONDS = 1.0
 
-Completion = Callable[[Row], Row]
+Completion = Callable[[Row], None]
 
 
 _Added = tuple[Row, Completion | None]
@@ -64,7 +64,7 @@ class Store:
         self._ids = itertools.count(1)
         self._queue: queue.SimpleQueue[list[_Added] | _Asked | _Closed] = queue.SimpleQueue()
         self._fresh: list[_Added] = []
-        self._fresh_completions = 0
+        self._room = _HAND_OVER_ROWS
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -90,27 +90,21 @@ class Store:
         store._ids = itertools.count(await opened + 1)
         return store
 
-    def next_id(self) -> int:
-        """An ID for a row that is about to be added."""
-        return next(self._ids)
-
     def add(self, row: Row, complete: Completion | None = None) -> int:
         """Keep a row; returns its ID at once. The row is in every answer to what is asked from now on.
 
         Args:
-            row: gets an ID unless it has one of :meth:`next_id`.
-            complete: called in the store's thread with the row and its ID; what it returns is kept.
+            row: gets its ID here, and belongs to the store from now on.
+            complete: called in the store's thread with the row and its ID, for what takes long to fill in.
         """
-        if not row.id:
-            row = replace(row, id=self.next_id())
+        row.id = row_id = next(self._ids)
         self._fresh.append((row, complete))
-        if complete is not None:
-            self._fresh_completions += 1
-        if len(self._fresh) >= _HAND_OVER_ROWS or self._fresh_completions >= _HAND_OVER_COMPLETIONS:
+        self._room -= 1 if complete is None else _ROOM_OF_A_COMPLETION
+        if self._room <= 0:
             self._hand_over()
         elif self._timer is None:
             self._timer = self._loop.call_later(_HAND_OVER_SECONDS, self._hand_over)
-        return row.id
+        return row_id
 
     def _hand_over(self) -> None:
         if self._timer is not None:
@@ -118,7 +112,7 @@ class Store:
             self._timer = None
         if self._fresh:
             self._queue.put(self._fresh)
-            self._fresh, self._fresh_completions = [], 0
+            self._fresh, self._room = [], _HAND_OVER_ROWS
 
     async def page(self, query: ActivityQuery) -> Page:
         """The rows a query asks for; raises sqlite3.Error."""
@@ -190,7 +184,8 @@ class Store:
 
     def _take_row(self, row: Row, complete: Completion | None) -> None:
         try:
-            row = complete(row) if complete is not None else row
+            if complete is not None:
+                complete(row)
         except Exception as bug:  # noqa: BLE001 - a row without tokens is better than no store
             self._report("activity row not completed", error=repr(bug))
         self._dropped += len(self._waiting) == _MOST_WAITING

@@ -5,7 +5,7 @@ Speeds are never derived from our own clock: it contains queue, load and network
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
@@ -48,26 +48,28 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 NO_USAGE = Usage()
 
-# Whole numbers among them come as floats too: there are servers that write counts so.
-_Amount = Annotated[float, msgspec.Meta(ge=0, le=2**53)]
+_MOST = 2**53
+# What servers write as a count; those that write 7.0 take the long way through :func:`_fitting`.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+_Amount = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 
 
 class _CachedTokens(msgspec.Struct):
-    cached_tokens: _Amount = UNKNOWN
+    cached_tokens: _Count = UNKNOWN
 
 
 class _UsageMember(msgspec.Struct):
     """``usage`` as chat completions, the Responses API or Anthropic have it."""
 
-    prompt_tokens: _Amount = UNKNOWN
-    completion_tokens: _Amount = UNKNOWN
-    input_tokens: _Amount = UNKNOWN
-    output_tokens: _Amount = UNKNOWN
-    cache_read_input_tokens: _Amount = UNKNOWN
+    prompt_tokens: _Count = UNKNOWN
+    completion_tokens: _Count = UNKNOWN
+    input_tokens: _Count = UNKNOWN
+    output_tokens: _Count = UNKNOWN
+    cache_read_input_tokens: _Count = UNKNOWN
     input_tokens_details: _CachedTokens | None = None
     prompt_tokens_details: _CachedTokens | None = None
 
-    def cached(self) -> float:
+    def cached(self) -> int:
         """Cached tokens, wherever they stand."""
         details = self.input_tokens_details or self.prompt_tokens_details
         if details is None or self.cache_read_input_tokens >= 0:
@@ -78,11 +80,11 @@ class _UsageMember(msgspec.Struct):
 class _Timings(msgspec.Struct):
     """llama.cpp's ``timings``; without any ``draft_n`` nothing was drafted."""
 
-    prompt_n: _Amount = 0
-    predicted_n: _Amount = 0
-    cache_n: _Amount = UNKNOWN
-    draft_n: _Amount = UNKNOWN
-    draft_n_accepted: _Amount = UNKNOWN
+    prompt_n: _Count = 0
+    predicted_n: _Count = 0
+    cache_n: _Count = UNKNOWN
+    draft_n: _Count = UNKNOWN
+    draft_n_accepted: _Count = UNKNOWN
     prompt_ms: _Amount = 0
     predicted_ms: _Amount = 0
     prompt_per_second: _Amount = UNKNOWN
@@ -90,8 +92,8 @@ class _Timings(msgspec.Struct):
 
 
 class _Speculation(msgspec.Struct):
-    num_draft_tokens: _Amount = UNKNOWN
-    num_accepted_draft_tokens: _Amount = UNKNOWN
+    num_draft_tokens: _Count = UNKNOWN
+    num_accepted_draft_tokens: _Count = UNKNOWN
 
 
 class _Metrics(msgspec.Struct):
@@ -136,61 +138,57 @@ def _fitting(value: Any, kind: type[_Object]) -> _Object:
         if isinstance(member, dict) and issubclass(inner, msgspec.Struct):
             found[field.name] = _fitting(member, inner)
             continue
+        if inner is int and isinstance(member, float) and 0 <= member <= _MOST:
+            member = int(member)
         with contextlib.suppress(msgspec.ValidationError):
             found[field.name] = msgspec.convert(member, field.type)
     return kind(**found)
 
 
-class _Tally(msgspec.Struct):
-    """What was found so far; in a stream the last positive value wins."""
-
-    input_tokens: float = UNKNOWN
-    output_tokens: float = UNKNOWN
-    cache_tokens: float = UNKNOWN
-    timings: _Timings | None = None
-    metrics: _Metrics | None = None
-
-    def add(self, found: _Envelope) -> None:
-        """Take the members of one answer or event."""
-        if found.usage is not None:
-            self._add_usage(found.usage)
-        nested = found.response or found.message
-        if nested is not None and nested.usage is not None:
-            self._add_usage(nested.usage)
-        self.timings = found.timings or self.timings
-        self.metrics = found.metrics or self.metrics
-
-    def _add_usage(self, usage: _UsageMember) -> None:
-        read = usage.prompt_tokens if usage.prompt_tokens >= 0 else usage.input_tokens
-        written = usage.completion_tokens if usage.completion_tokens >= 0 else usage.output_tokens
-        cached = usage.cached()
-        if read > 0 or self.input_tokens < 0:
-            self.input_tokens = read
-        if written > 0 or self.output_tokens < 0:
-            self.output_tokens = written
-        if cached >= 0:
-            self.cache_tokens = cached
-
-    def usage(self) -> Usage:
-        """The sum of it; llama.cpp's numbers replace what ``usage`` said."""
-        if self.timings is not None:
-            usage = _computed(self.timings, self.cache_tokens)
-        elif self.metrics is not None or max(self.input_tokens, self.output_tokens, self.cache_tokens) >= 0:
-            read, written = max(0, self.input_tokens), max(0, self.output_tokens)
-            unknown = (UNKNOWN,) * 4
-            usage = Usage(int(read), int(written), int(self.cache_tokens), *unknown)
-        else:
+def _sum(found: Sequence[_Envelope]) -> Usage:
+    """What an answer or the events of a stream say together; llama.cpp's numbers replace what ``usage`` said."""
+    timings = metrics = None
+    for envelope in found:
+        timings, metrics = envelope.timings or timings, envelope.metrics or metrics
+    if timings is not None:
+        usage = _computed(timings, found)
+    else:
+        counts = _counts(found)
+        if metrics is None and max(counts) < 0:
             return NO_USAGE
-        return usage if self.metrics is None else _with_speeds(usage, self.metrics)
+        read, written, cached = counts
+        usage = Usage(max(0, read), max(0, written), cached, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+    return usage if metrics is None else _with_speeds(usage, metrics)
 
 
-def _computed(timings: _Timings, cached: float) -> Usage:
-    """What llama.cpp says."""
+def _counts(found: Sequence[_Envelope]) -> tuple[int, int, int]:
+    """Tokens read, written and cached; -1 for what nobody told. In a stream the last positive value wins."""
+    read = written = cached = UNKNOWN
+    for envelope in found:
+        nested = envelope.response or envelope.message
+        for usage in (envelope.usage, nested.usage if nested is not None else None):
+            if usage is None:
+                continue
+            now_read = usage.prompt_tokens if usage.prompt_tokens >= 0 else usage.input_tokens
+            now_written = usage.completion_tokens if usage.completion_tokens >= 0 else usage.output_tokens
+            now_cached = usage.cached()
+            read = now_read if now_read > 0 or read < 0 else read
+            written = now_written if now_written > 0 or written < 0 else written
+            cached = now_cached if now_cached >= 0 else cached
+    return read, written, cached
+
+
+def _computed(timings: _Timings, found: Sequence[_Envelope]) -> Usage:
+    """What llama.cpp says; its older versions tell only in ``usage`` what was cached."""
+    drafted, accepted = timings.draft_n, timings.draft_n_accepted
+    if drafted >= 0 or accepted >= 0:
+        drafted, accepted = _drafts(drafted, accepted)
     return Usage(
-        int(timings.prompt_n),
-        int(timings.predicted_n),
-        int(timings.cache_n if timings.cache_n >= 0 else cached),
-        *_drafts(timings.draft_n, timings.draft_n_accepted),
+        timings.prompt_n,
+        timings.predicted_n,
+        timings.cache_n if timings.cache_n >= 0 else _counts(found)[2],
+        drafted,
+        accepted,
         timings.prompt_per_second,
         timings.predicted_per_second,
         timings.prompt_ms + timings.predicted_ms,
@@ -211,9 +209,9 @@ def _with_speeds(usage: Usage, metrics: _Metrics) -> Usage:
     return replace(usage, **changes)
 
 
-def _drafts(drafted: float, accepted: float) -> tuple[int, int]:
+def _drafts(drafted: int, accepted: int) -> tuple[int, int]:
     """Both or none: of one alone nothing can be said."""
-    return (int(drafted), int(accepted)) if drafted >= 0 and accepted >= 0 else (UNKNOWN, UNKNOWN)
+    return (drafted, accepted) if drafted >= 0 and accepted >= 0 else (UNKNOWN, UNKNOWN)
 
 
 def read_usage(sample: ResponseSample) -> Usage:
@@ -225,12 +223,7 @@ def read_usage(sample: ResponseSample) -> Usage:
         if unpacked is None:
             return NO_USAGE
         sample = unpacked
-    tally = _Tally()
-    if "text/event-stream" in sample.content_type:
-        _read_events(tally, sample)
-    else:
-        _read_document(tally, sample)
-    return tally.usage()
+    return _sum(_events(sample) if "text/event-stream" in sample.content_type else _document(sample))
 
 
 def is_quickly_read(sample: ResponseSample) -> bool:
@@ -254,12 +247,14 @@ def _unpacked(sample: ResponseSample) -> ResponseSample | None:
     )
 
 
-def _read_document(tally: _Tally, sample: ResponseSample) -> None:
+def _document(sample: ResponseSample) -> Sequence[_Envelope]:
     """A JSON answer, or the ends of one."""
-    if not (sample.is_whole and _read_whole_document(tally, sample.head)):
-        _add_found(tally, objects_at_start(sample.head[:_START_BYTES], _NAMES))
-        if sample.complete:
-            _add_found(tally, objects_at_end(_end_of(sample), _NAMES, _CONTAINERS))
+    if sample.is_whole and (envelope := _whole_document(sample.head)) is not None:
+        return (envelope,)
+    found = _found(objects_at_start(sample.head[:_START_BYTES], _NAMES))
+    if sample.complete:
+        found += _found(objects_at_end(_end_of(sample), _NAMES, _CONTAINERS))
+    return found
 
 
 def _end_of(sample: ResponseSample) -> bytes:
@@ -267,36 +262,36 @@ def _end_of(sample: ResponseSample) -> bytes:
     return sample.head[-TAIL_BYTES:] if sample.is_whole else sample.tail
 
 
-def _read_whole_document(tally: _Tally, text: bytes) -> bool:
-    """False when it is not JSON to the end, as with the NaN that some servers write."""
+def _whole_document(text: bytes) -> _Envelope | None:
+    """None when it is not JSON to the end, as with the NaN that some servers write."""
     try:
         if text.lstrip()[:1] == b"[":
             # llama.cpp's /infill: the numbers are in the last element.
             elements = _decode_array(text)
             text = bytes(elements[-1]) if elements else b"{}"
-        tally.add(_envelope(text))
+        return _envelope(text)
     except _NOT_JSON:
-        return False
-    return True
+        return None
 
 
-def _read_events(tally: _Tally, sample: ResponseSample) -> None:
+def _events(sample: ResponseSample) -> Sequence[_Envelope]:
     """A stream of server-sent events: its first ones and its last ones."""
     if sample.is_whole and len(sample.head) <= _START_BYTES + TAIL_BYTES:
-        _add_lines(tally, sample.head)
-        return
-    _add_lines(tally, sample.head[:_START_BYTES])
+        return _lines(sample.head)
+    found = _lines(sample.head[:_START_BYTES])
     # The first line of the end is an event without its beginning; a whole answer may stand in it (Responses API).
     cut, newline, lines = _end_of(sample).partition(b"\n")
     if newline:
-        _add_found(tally, objects_at_end(cut, _NAMES, _CONTAINERS))
-    _add_lines(tally, lines)
+        found += _found(objects_at_end(cut, _NAMES, _CONTAINERS))
+    return found + _lines(lines)
 
 
-def _add_lines(tally: _Tally, text: bytes) -> None:
+def _lines(text: bytes) -> list[_Envelope]:
+    found = []
     for event in _events_of_interest(text):
         with contextlib.suppress(*_NOT_JSON):
-            tally.add(_envelope(event))
+            found.append(_envelope(event))
+    return found
 
 
 def _events_of_interest(text: bytes) -> Iterator[bytes]:
@@ -313,7 +308,9 @@ def _events_of_interest(text: bytes) -> Iterator[bytes]:
             yield text[start + 5 : starts[start]]
 
 
-def _add_found(tally: _Tally, found: Found) -> None:
-    for name, text in found.items():
+def _found(objects: Found) -> list[_Envelope]:
+    found = []
+    for name, text in objects.items():
         with contextlib.suppress(*_NOT_JSON):
-            tally.add(_envelope(b"{%b:%b}" % (name, text)))
+            found.append(_envelope(b"{%b:%b}" % (name, text)))
+    return found
