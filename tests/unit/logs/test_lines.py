@@ -12,13 +12,21 @@ from llama_swap.logs import (
     LogHub,
     LogSettings,
     RequestRecord,
+    RequestWords,
     log_decision,
     set_up_logging,
 )
 
-LIST_MODELS = RequestRecord("127.0.0.1", "GET", "/v1/models", "1.1", 200, 57, "agent/1.0", 1.6)
+
+def get(target, status=200, agent="agent/1.0"):
+    """A request without a model."""
+    return RequestRecord(RequestWords.of("127.0.0.1", "GET", target, "1.1", agent), status, 57, 1.6)
+
+
+LIST_MODELS = get("/v1/models")
 CHAT = RequestRecord(
-    *("127.0.0.1", "POST", "/v1/chat/completions", "1.1", 200, 4096, "openai", 2450.4, "org/m", "alias"),
+    RequestWords.of("127.0.0.1", "POST", "/v1/chat/completions", "1.1", "openai"),
+    *(200, 4096, 2450.4, "org/m", "alias"),
     queue_ms=12.0,
     load_ms=2000.6,
     first_byte_ms=2310.0,
@@ -97,7 +105,8 @@ def test_a_client_cannot_forge_a_line(log):
     """Newlines, escapes and quotes in anything a client sent stay inside their field."""
     it = log()
     evil = "x\nRequest 10.0.0.1\x1b[2J"
-    it.hub.log_request(msgspec.structs.replace(CHAT, user_agent=evil + '" 200', path="/" + evil, requested=evil))
+    words = RequestWords.of("::1", "POST", "/" + evil, "1.1", evil + '" 200')
+    it.hub.log_request(msgspec.structs.replace(CHAT, words=words, requested=evil))
     assert len(it.hub.history(PROXY).splitlines()) == 1
     assert "\x1b" not in it.human()
     assert '\\nRequest 10.0.0.1\\x1b[2J\\" 200"' in it.human()
@@ -106,14 +115,14 @@ def test_a_client_cannot_forge_a_line(log):
 def test_the_query_string_is_not_logged(log):
     """A key that somebody put into the address does not reach the log, in any format."""
     it = log()
-    it.hub.log_request(msgspec.structs.replace(LIST_MODELS, path="/v1/models?api_key=secret"))
+    it.hub.log_request(get("/v1/models?api_key=secret"))
     assert "secret" not in it.human() + json.dumps(it.fields())
 
 
 def test_giant_fields_are_cut(log):
     """A client cannot fill the log with one header."""
     it = log()
-    it.hub.log_request(msgspec.structs.replace(LIST_MODELS, path="/" + "p" * 9999, user_agent="u" * 9999))
+    it.hub.log_request(get("/" + "p" * 9999, agent="u" * 9999))
     assert len(it.human()) < 1500
     assert len(json.dumps(it.fields())) < 2000
 
@@ -133,7 +142,7 @@ def test_giant_fields_are_cut(log):
 def test_levels_of_requests(log, path, status, level, shown):
     """Failures of the server are warnings, probes that went well are only shown for debugging."""
     it = log(level)
-    it.hub.log_request(msgspec.structs.replace(LIST_MODELS, path=path, status=status))
+    it.hub.log_request(get(path, status))
     assert bool(it.hub.history(PROXY)) == shown
 
 

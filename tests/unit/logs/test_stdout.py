@@ -75,6 +75,18 @@ def test_a_line_that_was_cut_is_ended_before_the_mark(pipe):
     assert seen.strip(b"y") == b"\n[1 dropped]\nnext\n"
 
 
+def test_each_line_that_is_dropped_counts(pipe):
+    """Also of several that came together, whether they were dropped whole or cut."""
+    reading, stream = pipe
+    write = StdoutWriter(stream, mark)
+    write((b"y" * 1023 + b"\n") * 100)
+    write(b"lost\n" * 5)
+    seen = os.read(reading, 1 << 20)
+    write(b"back\n")
+    assert seen == (b"y" * 1023 + b"\n") * 64
+    assert os.read(reading, 1 << 20) == b"[41 dropped]\nback\n"
+
+
 def test_a_non_blocking_stream_is_no_error(pipe):
     """Somebody who shares the stream may have made it non-blocking; lines are dropped, nothing is raised."""
     _, stream = pipe

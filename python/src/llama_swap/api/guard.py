@@ -17,7 +17,7 @@ from llama_swap.api.relay import raw_target
 from llama_swap.api.site import Site
 from llama_swap.api.visit import VISIT, Visit
 from llama_swap.errors import Reason, RequestError
-from llama_swap.logs import RequestRecord
+from llama_swap.logs import RequestRecord, RequestWords
 from llama_swap.proxy.exchange import Outcome
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -180,14 +180,12 @@ def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
         site.observation.metrics.observe_request(
             visit.model, outcome.partition(":")[0], seconds=total, queue_seconds=queue, load_seconds=load
         )
+    http = f"{request.version.major}.{request.version.minor}"
+    agent = request.headers.get("User-Agent", "")
     record = RequestRecord(
-        client=request.remote or "-",
-        method=request.method,
-        path=request.raw_path,
-        http=f"{request.version.major}.{request.version.minor}",
-        status=status,
+        RequestWords.of(request.remote or "-", request.method, request.raw_path, http, agent),
+        status,
         sent_bytes=length,
-        user_agent=request.headers.get("User-Agent", ""),
         total_ms=total * 1000,
         model=visit.model or None,
         requested=visit.requested or None,

@@ -4,7 +4,7 @@ from llama_swap.logs.formats import LogFormat
 from llama_swap.logs.hub import COMBINED, HISTORY_BYTES, PROXY, UPSTREAM, LogHub, StdoutChoice
 from llama_swap.logs.lines import log_decision
 from llama_swap.logs.pipeline import LogSettings, set_up_logging
-from llama_swap.logs.requests import RequestRecord
+from llama_swap.logs.requests import RequestRecord, RequestWords
 
 __all__ = [
     "COMBINED",
@@ -15,6 +15,7 @@ __all__ = [
     "LogHub",
     "LogSettings",
     "RequestRecord",
+    "RequestWords",
     "StdoutChoice",
     "log_decision",
     "set_up_logging",

@@ -7,12 +7,12 @@ llama-swap does. Memory is bounded everywhere: a reader that does not keep up lo
 The hub is synchronous and belongs to the thread of the event loop; writing a line costs a few appends and no task.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from typing import Final
 
 from llama_swap.broadcast import PENDING_BYTES, Broadcast, Listener, Sink
-from llama_swap.logs.requests import RequestRecord
+from llama_swap.logs.requests import RequestLog, RequestRecord
 
 COMBINED: Final = ""
 PROXY: Final = "proxy"
@@ -52,11 +52,20 @@ class _Monitor:
         self.readers = Broadcast(limit_bytes=pending_bytes)
 
     def write(self, line: bytes) -> None:
+        self._keep(line)
+        self.readers.publish(line)
+
+    def write_all(self, lines: Sequence[bytes]) -> None:
+        self._keep(b"".join(lines))
+        if self.readers:
+            for line in lines:
+                self.readers.publish(line)
+
+    def _keep(self, lines: bytes) -> None:
         ring = self._ring
-        ring += line
+        ring += lines
         if len(ring) > self._most_bytes:
             self._cut()
-        self.readers.publish(line)
 
     def history(self) -> bytes:
         self._cut()
@@ -98,7 +107,7 @@ class LogHub:
         self._to_stdout = to_stdout
         self._of_proxy = self._monitors_of_proxy()
         self._echo: Callable[[str, bytes], None] | None = None
-        self._request_log: Callable[[RequestRecord], None] | None = None
+        self._request_log: RequestLog | None = None
         self.shows_debug = False
 
     @property
@@ -113,24 +122,37 @@ class LogHub:
             choice: the value of ``logToStdout``.
             echo: prints a line of a model's output, given the model's ID and the line; not called for other lines.
         """
+        self._settle()
         self._to_stdout = choice
         self._of_proxy = self._monitors_of_proxy()
         self._echo = echo
 
-    def write_requests(self, write: Callable[[RequestRecord], None]) -> None:
+    def write_requests(self, log: RequestLog) -> None:
         """Choose what writes the lines of finished requests from now on."""
-        self._request_log = write
+        self._settle()
+        self._request_log = log
 
     def log_request(self, record: RequestRecord) -> None:
-        """Write the line of a finished request."""
+        """Write the line of a finished request, perhaps together with those of others that end now."""
         if self._request_log is not None:
             self._request_log(record)
 
+    def _settle(self) -> None:
+        """Let requests that are over have their lines before whatever is written or read now."""
+        if self._request_log is not None:
+            self._request_log.settle()
+
     def write_proxy(self, line: str) -> None:
         """Record a line of the service itself, in the form people read."""
+        self._settle()
         raw = _as_line(line.encode("utf-8", "backslashreplace"))
         for monitor in self._of_proxy:
             monitor.write(raw)
+
+    def write_proxy_lines(self, lines: Sequence[bytes]) -> None:
+        """Record whole lines of finished requests."""
+        for monitor in self._of_proxy:
+            monitor.write_all(lines)
 
     def write_upstream(self, model: str, line: bytes) -> None:
         """Record a line that a model's process wrote on stdout or stderr, as it is."""
@@ -138,6 +160,7 @@ class LogHub:
         self._monitor_of(model).write(raw)
         self._fixed[UPSTREAM].write(raw)
         if self._to_stdout.includes_upstream:
+            self._settle()
             self._fixed[COMBINED].write(raw)
             if self._echo is not None:
                 self._echo(model, raw)
@@ -148,6 +171,7 @@ class LogHub:
 
     def history(self, monitor: str) -> bytes:
         """The lines a monitor keeps, oldest first; empty for one that nothing was written to."""
+        self._settle()
         found = self._fixed.get(monitor) or self._models.get(monitor)
         return found.history() if found else b""
 
@@ -158,11 +182,13 @@ class LogHub:
             monitor: ``COMBINED``, ``PROXY``, ``UPSTREAM`` or a model's ID.
             history: begin with the lines that are kept; no line is lost or given twice between them and the live ones.
         """
+        self._settle()
         source = self._fixed.get(monitor) or self._monitor_of(monitor)
         return source.readers.listen(source.history() if history else b"", catch_up=_gap)
 
     def forward(self, monitor: str, sink: Sink) -> Callable[[], None]:
         """Call ``sink`` with every line of a fixed monitor from now on; returns how to stop that."""
+        self._settle()
         return self._fixed[monitor].readers.forward(sink)
 
     def keep_models(self, models: Collection[str]) -> None:

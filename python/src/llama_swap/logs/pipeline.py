@@ -6,7 +6,7 @@ import logging.handlers
 import os
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final
@@ -60,6 +60,11 @@ class _Output:
         self._hub.write_proxy(sentence)
         if self._write is not None:
             self._write(printed.encode("utf-8", "backslashreplace") + b"\n")
+
+    def emit_lines(self, sentences: Sequence[bytes], printed: Sequence[bytes]) -> None:
+        self._hub.write_proxy_lines(sentences)
+        if self._write is not None:
+            self._write(b"".join(printed))
 
     debug = info = warning = error = critical = emit
 
@@ -116,7 +121,7 @@ def set_up_logging(hub: LogHub, settings: LogSettings, *, stdout: BinaryIO | Non
         cache_logger_on_first_use=False,
     )
     hub.print_on_stdout(settings.to_stdout, _echo(write, form, settings.time_format))
-    hub.write_requests(RequestLog(level, settings.time_format, form, coloured=coloured, emit=output.emit))
+    hub.write_requests(RequestLog(level, settings.time_format, form, coloured=coloured, write=output.emit_lines))
     hub.shows_debug = level <= logging.DEBUG
     _take_standard_library(level)
 

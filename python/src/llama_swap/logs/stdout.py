@@ -50,7 +50,7 @@ class StdoutWriter:
             elif not self._dropped or self._catch_up():
                 self._print(lines)
             else:
-                self._dropped += 1
+                self._dropped += lines.count(b"\n")
         except (OSError, ValueError):
             return
 
@@ -76,8 +76,9 @@ class StdoutWriter:
             written = self._write(rest[:_PIECE_BYTES])
             rest = rest[written:]
         if rest:
-            self._dropped += 1
-            self._inside_line = len(rest) < len(lines)
+            printed = len(lines) - len(rest)
+            self._dropped += lines.count(b"\n", printed)
+            self._inside_line = printed > 0 and not lines.endswith(b"\n", 0, printed)
 
     def _write(self, piece: bytes | memoryview) -> int:
         """How much was taken; 0 when the reader did not come in time."""
