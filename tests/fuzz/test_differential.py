@@ -6,7 +6,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from messages import answers, requests
 
-from llama_swap.proxy import front_connection
+from llama_swap.proxy import request_head
 from llama_swap.proxy.exchange import Outcome
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -47,7 +47,7 @@ async def test_harness_sees_a_disagreement(monkeypatch):
     """The tests above would notice: trailers that aiohttp counts among the headers of the next request."""
     reads = [b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n" + GET]
     assert len(await check_requests(reads)) == 1
-    monkeypatch.setattr(front_connection, "is_last", lambda _request: False)
+    monkeypatch.setattr(request_head, "is_last", lambda _request: False)
     with pytest.raises(DisagreementError):
         await check_requests(reads)
 

@@ -44,7 +44,7 @@ def test_corpus(fuzzer):
 
 def test_target_sees_a_defect(fuzzer, monkeypatch):
     """Without our objections to requests that every aiohttp takes, the corpus shows readings that differ."""
-    monkeypatch.setattr(front_connection, "_objection", lambda _request: None)
+    monkeypatch.setattr(front_connection, "objection", lambda _request: None)
     with pytest.raises(DisagreementError):
         feed_all(fuzzer)
 

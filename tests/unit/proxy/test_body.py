@@ -25,6 +25,10 @@ class FakeRequest:
         self.content_length = length
         self.pieces = list(pieces)
 
+    def is_eof(self):
+        """Part of the stand-in: more may come."""
+        return False
+
     def at_eof(self):
         """Part of the stand-in."""
         return not self.pieces

@@ -1,5 +1,7 @@
 """Where the messages in a client's bytes end."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from llama_swap.proxy.boundary import MessageBoundary
@@ -37,3 +39,32 @@ def test_boundary_ignores_what_follows_a_last_request(last):
 def test_boundary_reads_no_number_without_end():
     """Such a request is refused, and what follows it is nothing to a boundary that must not fail."""
     assert not within(POST + b"Content-Length: " + b"9" * 10_000 + b"\r\n\r\n" + GET)
+
+
+def parsed(*, body=b"", eof=True, upgrade=False):
+    """What the parser makes of a request."""
+    content = SimpleNamespace(total_bytes=len(body), is_eof=lambda: eof)
+    return [(SimpleNamespace(upgrade=upgrade), content)]
+
+
+@pytest.mark.parametrize(
+    ("reads", "is_within"),
+    [
+        ([(GET, parsed())], False),
+        ([(SIZED + b"abc", parsed(body=b"abc"))], False),
+        ([(SIZED + b"\r\n\r", parsed(body=b"\r\n\r"))], False),
+        ([(GET + b"GET", parsed())], True),
+        ([(b"\r\n\r\n" + SIZED + b"abcG", parsed(body=b"abc"))], True),
+        ([(SIZED + b"ab", parsed(body=b"ab", eof=False)), (b"c", []), (b"GET /", [])], True),
+        ([(SIZED + b"ab", parsed(body=b"ab", eof=False)), (b"c" + GET, parsed()), (b"\r\n", [])], False),
+        ([(GET[:-1], []), (b"\n" + SIZED, parsed(eof=False)), (b"abc", []), (b"G", [])], True),
+        ([(GET[:-2] + b"Upgrade: x\r\n\r\n", parsed(upgrade=True)), (b"\x81abc", [])], False),
+        ([(GET, parsed()), (GET, parsed()), (b"GET", [])], True),
+    ],
+)
+def test_boundary_of_what_was_parsed(reads, is_within):
+    """Reads of which the parser says what they are."""
+    boundary = MessageBoundary()
+    for data, messages in reads:
+        boundary.take(data, messages)
+    assert boundary.is_within_head is is_within

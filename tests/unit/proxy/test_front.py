@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 
 from llama_swap.proxy import body, front
@@ -111,6 +111,12 @@ async def test_private_names_of_aiohttp():
     connection.resume_writing()
     assert connection._paused is False
     assert connection._reading_paused is False
+    content = StreamReader(connection, 1024, loop=asyncio.get_running_loop())
+    content.feed_data(b"body")
+    assert content._buffer.popleft() == b"body"
+    content.feed_eof()
+    assert content.at_eof()
+    assert content.read_nowait() == b""
     assert callable(connection.set_parser)
     assert callable(connection.force_close)
     assert issubclass(web.RequestHandler, BaseProtocol)

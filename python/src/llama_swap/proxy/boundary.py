@@ -5,10 +5,12 @@ a mistake costs an idle connection its life after the deadline of a head, nothin
 """
 
 import re
+from collections.abc import Sequence
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 _HEAD_END = b"\r\n\r\n"
+_HEAD_END_BYTES = len(_HEAD_END)
 _DELIMITS = re.compile(rb"(?i)\n(?:content-length:[ \t]*(\d{1,18})|transfer-encoding:|upgrade:)")
 _LONGEST_HEAD_BYTES = 4 * 1024 * 1024
 
@@ -39,8 +41,18 @@ class MessageBoundary:
         """Whether a head has begun and not ended; to be asked when no request is in service."""
         return bool(self._head)
 
-    def take(self, data: bytes) -> None:
-        """Take the next read."""
+    def take(self, data: bytes, messages: Sequence[tuple[object, StreamReader]] = ()) -> None:
+        """Take the next read.
+
+        Args:
+            data: what was read.
+            messages: what the parser has made of it.
+        """
+        if len(messages) == 1 and not self._left and not self._head:
+            message, content = messages[0]
+            end = data.find(_HEAD_END) + _HEAD_END_BYTES + content.total_bytes
+            if end == len(data) and content.is_eof() and not getattr(message, "upgrade", False):
+                return  # the read is this request and nothing else, as most are
         if self._left >= len(data):
             self._left -= len(data)
         elif not self._over:
@@ -63,7 +75,7 @@ class MessageBoundary:
                     length = int(digits)
                 else:
                     self._over = True
-            end += len(_HEAD_END) + length
+            end += _HEAD_END_BYTES + length
             if end >= len(data):
                 self._left = end - len(data)
                 return

@@ -2,47 +2,26 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from llama_swap.proxy.body import is_continue_owed
-from llama_swap.proxy.boundary import MessageBoundary, is_last
+from llama_swap.proxy.boundary import MessageBoundary
 from llama_swap.proxy.forward import RelayedResponse
 from llama_swap.proxy.refusal import refusal
+from llama_swap.proxy.request_head import RequestHead, objection
 
 HEAD_SECONDS = 20.0
 """A request's head must have arrived this long after its first byte (or after the connection was made)."""
 
-_VERSIONS = (HttpVersion10, HttpVersion11)
 _TOO_LARGE = 431
-_MOST_HEADERS = 128
-_MOST_DIGITS = 20
 _INTERNAL = 500
 _TOO_MANY_HEADERS = re.compile("too many headers", re.IGNORECASE)
-
-
-def _objection(request: web.BaseRequest) -> tuple[int, str] | None:
-    """The status and the reason for a request that aiohttp takes and we do not; some it takes before 3.14 only."""
-    headers, is_old = request.headers, request.version < HttpVersion11
-    if request.version not in _VERSIONS:
-        return 400, "this server speaks HTTP/1.0 and HTTP/1.1"
-    if request.method == "CONNECT":
-        return 400, "this server is no tunnel"
-    if len(headers) > _MOST_HEADERS:
-        return _TOO_LARGE, "the head of the request is too large"
-    hosts = len(headers.getall("Host", ()))
-    if hosts > 1 or not (hosts or is_old):
-        return 400, "a request has one Host header (only HTTP/1.0 can do without)"
-    codings = headers.getall("Transfer-Encoding", ())
-    if codings and (is_old or len(codings) > 1 or codings[0].strip().lower() != "chunked"):
-        return 400, "Transfer-Encoding may only be `chunked`, and only in HTTP/1.1"
-    is_long = len(headers.get("Content-Length", "")) > _MOST_DIGITS
-    return (400, "Content-Length has too many digits") if is_long else None
 
 
 class FrontConnection(web.RequestHandler):
@@ -57,9 +36,22 @@ class FrontConnection(web.RequestHandler):
         head_seconds: how long the head of a request may take.
         is_full: asked when the connection is made; True ends it with a 503.
         options: for aiohttp.
+
+    Attributes:
+        head: of the request in service, as ``request.protocol.head`` for whoever serves it.
     """
 
-    __slots__ = ("_boundary", "_end", "_head_deadline", "_head_seconds", "_is_broken", "_is_full", "_serve", "_served")
+    __slots__ = (
+        "_boundary",
+        "_end",
+        "_head_deadline",
+        "_head_seconds",
+        "_is_broken",
+        "_is_full",
+        "_serve",
+        "_served",
+        "head",
+    )
 
     def __init__(
         self, manager: web.Server, *, head_seconds: float, is_full: Callable[[], bool] | None = None, **options: Any
@@ -70,20 +62,26 @@ class FrontConnection(web.RequestHandler):
         self._boundary = MessageBoundary()
         self._is_broken = False
         self._served: web.BaseRequest | None = None
+        self.head: RequestHead | None = None
         self._end: asyncio.Future[None] | None = None
         self._is_full = is_full
         self._serve = self._request_handler
         self._request_handler = self._admit
 
-    async def _admit(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _admit(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """Serve a request whose framing every reader understands alike (aiohttp takes `gzip, chunked` for chunked)."""
-        if (objection := _objection(request)) is not None:
-            status, message = objection
-            return self.handle_error(request, status, message=message)
+        if self.head is None or not self.head.is_repeated_by(request):
+            if (found := objection(request)) is not None:
+                return self._refuse_request(request, *found)
+            self.head = RequestHead(request)
         assert self._serve is not None  # noqa: S101 - set while connected
         self._served = request
-        self._break_body(request)
-        return await self._serve(request)
+        if self._messages:
+            self._break_body(request)
+        return self._serve(request)
+
+    async def _refuse_request(self, request: web.BaseRequest, status: int, message: str) -> web.StreamResponse:
+        return self.handle_error(request, status, message=message)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of asyncio.Protocol."""
@@ -106,6 +104,8 @@ class FrontConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Part of asyncio.Protocol."""
+        messages = self._messages
+        was_empty = not messages
         try:
             super().data_received(data)
         except ValueError:  # aiohttp before 3.14: a target that is no URL
@@ -113,7 +113,7 @@ class FrontConnection(web.RequestHandler):
             return
         if not data:
             return
-        self._boundary.take(data)
+        self._boundary.take(data, messages if was_empty else ())
         if self._served is not None:
             self._break_body(self._served)
         waiter = self._waiter
@@ -153,17 +153,27 @@ class FrontConnection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Part of aiohttp: the handler has returned, its answer is sent."""
-        self._served = None
         if self._is_broken:
             request.content.feed_eof()  # nothing is left to wait for
-        last = self._end is not None or self._is_broken or is_continue_owed(request) or is_last(request)
-        if last and isinstance(resp, web.StreamResponse):
-            # A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
+        if self._served is not None and self._ends_with(request) and isinstance(resp, web.StreamResponse):
             resp.force_close()
-        finished = await super().finish_response(request, resp, start_time)
-        if request.content.is_eof() and self._boundary.is_within_head:
+        self._served = None
+        finished: tuple[web.StreamResponse, bool] = (resp, False)
+        if not isinstance(resp, RelayedResponse):  # that is on the wire already
+            finished = await super().finish_response(request, resp, start_time)
+        if self._boundary.is_within_head and request.content.is_eof():
             self._expect_head()
         return finished
+
+    def _ends_with(self, request: web.BaseRequest) -> bool:
+        """Whether the request in service is the last one.
+
+        A client whose `Expect` was not granted may or may not send its body, so nothing after it can be read.
+        """
+        head = self.head
+        if head is None or head.is_last or self._end is not None or self._is_broken:
+            return True
+        return head.expects and is_continue_owed(request)
 
     def handle_error(
         self,
