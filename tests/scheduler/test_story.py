@@ -32,6 +32,15 @@ def test_the_routine_of_a_ready_model_is_left_out(play):
     assert p.scheduler.story("a") == before
 
 
+def test_a_request_that_waits_and_leaves_is_no_routine(play):
+    """Both are told, although neither leads to a decision; the end of a lease is told where one is taken on it."""
+    p = play("ab").arrives(1, "a").expect("start a").arrives(2, "a").goes(2)
+    told = [entry.event for entry in p.scheduler.story("a")]
+    assert told == [RequestArrived(1, "a"), RequestArrived(2, "a"), RequestGone(2, served=True)]
+    p.ready("a").expect("grant 1").arrives(3, "b").goes(1).expect("stop a")
+    assert p.scheduler.story("a")[-1].event == RequestGone(1, served=True)
+
+
 def test_a_story_is_bounded(play):
     """The oldest entries go."""
     p = play("a")

@@ -45,10 +45,10 @@ class Reporter:
 
     def decided(self, command: commands.Decision) -> None:
         """One line per decision; granting is the every-day case and only worth a debug line."""
-        self.metrics.observe_decision(command)
         routine = isinstance(command, commands.GrantLease)
         if routine and not self._hub.shows_debug:
             return
+        self.metrics.observe_decision(command)
         log_decision(
             self._log,
             _ACTIONS[type(command)],

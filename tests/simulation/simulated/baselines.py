@@ -47,7 +47,7 @@ class FirstInFirstOut:
         while self.line and self.is_ready and self.line[0][1] == self.running[1]:
             request_id, model = self.line.pop(0)
             self.leases.add(request_id)
-            commands.append(GrantLease(request_id, self.running[0], model, ""))
+            commands.append(GrantLease(request_id, self.running[0], model))
         if self.line and self.running is None:
             self.running = (next(self.ids), self.line[0][1])
             commands.append(StartProcess(*self.running, ""))
@@ -118,7 +118,7 @@ class LeastRecentlyUsed:
             if run is not None and run.is_ready and not run.is_leaving:
                 ids = self.queue.pop(model)
                 run.leases.update(ids)
-                commands += [GrantLease(i, run.instance_id, model, "") for i in ids]
+                commands += [GrantLease(i, run.instance_id, model) for i in ids]
             elif run is None and len(self.runs) < self.places:
                 self.runs[model] = Run(next(self.ids), now)
                 commands.append(StartProcess(self.runs[model].instance_id, model, ""))

@@ -82,7 +82,11 @@ class GrantLease(NamedTuple):
     request_id: int
     instance_id: int
     model: str
-    because: str
+
+    @property
+    def because(self) -> str:
+        """The only reason there is."""
+        return f"{self.model} is ready"
 
 
 @dataclass(frozen=True, slots=True)

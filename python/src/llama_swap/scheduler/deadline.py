@@ -6,21 +6,12 @@ from collections.abc import Iterator
 from llama_swap.scheduler import errands, yields
 from llama_swap.scheduler.state import Phase, State
 
-
-def next_deadline(state: State) -> float | None:
-    """A time at which to look again, never later than the first at which time alone changes a decision.
-
-    It may be earlier than that, because the use of a ready model does not move it (so the owner need not set its timer
-    anew with every request). A deadline that was reached disappears, so whoever sleeps until it never spins.
-    """
-    if state.calm_until > -math.inf:
-        return state.calm_until if state.calm_until < math.inf else None
-    return min(_deadlines(state), default=None)
+NEVER = math.inf
 
 
 def calm_until(state: State) -> float:
     """Until when ready models may be used without anything to decide; see ``State.calm_until``."""
-    return min(_deadlines(state), default=math.inf)
+    return min(_deadlines(state), default=NEVER)
 
 
 def _deadlines(state: State) -> Iterator[float]:

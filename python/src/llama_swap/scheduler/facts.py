@@ -27,21 +27,38 @@ from llama_swap.scheduler.measured import may_try_again, note_departure, note_fi
 from llama_swap.scheduler.policy.coexistence import policy_of
 from llama_swap.scheduler.shares import SHARE_HALF_LIFE_SECONDS, Fading, Tab, learned_load
 from llama_swap.scheduler.spec import Limits, ModelSpec, SchedulerSpec
-from llama_swap.scheduler.state import Failures, Instance, Phase, State, Waiter, Yielding
+from llama_swap.scheduler.state import Failures, Instance, Phase, State, Yielding
 from llama_swap.scheduler.yields import end_yield
 
 
-def note(state: State, event: Event, now: float) -> None:
-    """Record an event. One about a dead instance or an unknown request changes nothing."""
+def note(state: State, event: Event, now: float) -> str | None:
+    """Record an event. One about a dead instance or an unknown request changes nothing.
+
+    Returns:
+        The model that it is about; None for none or several, and for the end of a lease, which is of no interest to
+        its model unless something is decided on it.
+    """
+    if isinstance(event, RequestArrived):
+        if event.request_id not in state.leases and event.request_id not in state.waiters:
+            state.newcomer = event
+        return event.model
+    if isinstance(event, RequestGone):
+        return _note_gone(state, event, now)
+    about = _subject_of(state, event)
+    state.calm_until = -math.inf
+    _note_rare(state, event, now)
+    return about
+
+
+def _subject_of(state: State, event: Event) -> str | None:
     match event:
-        case RequestArrived(request_id, model, terms):
-            if request_id not in state.leases and request_id not in state.waiters:
-                state.newcomer = Waiter(request_id, model, now, terms)
-        case RequestGone(request_id, served):
-            _note_gone(state, request_id, now, served=served)
+        case ProcessReady(instance_id) | ProcessExited(instance_id) | ReadinessFailed(instance_id):
+            instance = state.instance_by_id(instance_id)
+            return instance.model if instance is not None else None
+        case UnloadRequested(model) | NeedAssessed(model) | PinChanged(model) | LoadPostponed(model):
+            return model
         case _:
-            state.calm_until = -math.inf
-            _note_rare(state, event, now)
+            return None
 
 
 def _note_rare(state: State, event: Event, now: float) -> None:
@@ -110,32 +127,40 @@ def _pause(limits: Limits, doublings: int) -> float:
     return min(limits.backoff_max_seconds, limits.backoff_first_seconds * 2.0 ** min(doublings, 64))
 
 
-def _note_gone(state: State, request_id: int, now: float, *, served: bool) -> None:
+def _note_gone(state: State, gone: RequestGone, now: float) -> str | None:
+    request_id = gone.request_id
     instance = state.leases.pop(request_id, None)
     if instance is None:
-        waiter = state.waiters.get(request_id)
-        if waiter is not None:
-            state.dequeue(waiter)
-            state.calm_until = -math.inf
-        return
-    instance.leases.discard(request_id)
+        return _note_left(state, request_id)
+    leases = instance.leases
+    leases.discard(request_id)
     instance.last_used = now
     if request_id in state.tabs:
         _settle_tab(state, state.tabs.pop(request_id), now)
-    if not instance.leases:
-        _note_idle(state, instance)
-    if served:
+    if not leases:
+        _note_idle(state, instance, now)
+    if gone.served:
         instance.served += 1
         if state.failures:
             state.failures.pop(instance.model, None)
+    return None
 
 
-def _note_idle(state: State, instance: Instance) -> None:
+def _note_left(state: State, request_id: int) -> str | None:
+    waiter = state.waiters.get(request_id)
+    if waiter is None:
+        return None
+    state.dequeue(waiter)
+    state.calm_until = -math.inf
+    return waiter.model
+
+
+def _note_idle(state: State, instance: Instance, now: float) -> None:
     """From now on others may have its place, or it may have to leave."""
     if state.queue or state.returning or instance.phase is not Phase.READY:
         state.calm_until = -math.inf
-    elif (unload_at := instance.unload_at) is not None and unload_at < state.calm_until:
-        state.calm_until = unload_at
+    elif (idle_seconds := instance.idle_seconds) is not None and now + idle_seconds < state.calm_until:
+        state.calm_until = now + idle_seconds
 
 
 def _settle_tab(state: State, tab: Tab, now: float) -> None:

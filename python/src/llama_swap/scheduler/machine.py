@@ -1,7 +1,7 @@
 """The scheduler: an event and the time in, commands out. No clock, no I/O, no logging."""
 
 from llama_swap.scheduler.commands import Command, GrantLease
-from llama_swap.scheduler.deadline import next_deadline
+from llama_swap.scheduler.deadline import NEVER, calm_until
 from llama_swap.scheduler.events import Event, RequestGone
 from llama_swap.scheduler.explain import Explanation, explain
 from llama_swap.scheduler.facts import note
@@ -11,7 +11,7 @@ from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.snapshot import Snapshot, take_snapshot
 from llama_swap.scheduler.spec import SchedulerSpec
 from llama_swap.scheduler.state import InvalidTransition, State
-from llama_swap.scheduler.story import ROUTINE, Recorder, Recording, StoryEntry, subject_of
+from llama_swap.scheduler.story import Recorder, Recording, StoryEntry
 
 
 class Scheduler:
@@ -27,6 +27,7 @@ class Scheduler:
             ValueError: the matrix of the configuration has mistakes; ``check_matrix`` finds them all before.
         """
         self._state = State(spec, policy_of(spec))
+        self._state.calm_until = calm_until(self._state)
         self._recorder = Recorder(self._state)
 
     def handle(self, event: Event, *, now: float) -> list[Command]:
@@ -36,25 +37,32 @@ class Scheduler:
             InvalidTransition: a defect of the scheduler; carries a recording that replays it.
         """
         state, recorder = self._state, self._recorder
-        is_routine = now < state.calm_until and isinstance(event, ROUTINE) and event.request_id not in state.waiters
-        about = None if is_routine else subject_of(state, event)
         state.now = now
         try:
-            note(state, event, now)
+            about = note(state, event, now)
             commands = reconcile(state, now)
         except InvalidTransition as defect:
             recorder.record(state, event, [])
             defect.recording = recorder.recording()
             raise
         recorder.record(state, event, commands)
-        is_plain = type(commands[0]) is GrantLease if commands else type(event) is RequestGone
-        if not is_routine or not is_plain or state.moves:
+        if commands:
+            is_routine = len(commands) == 1 and isinstance(commands[0], GrantLease)
+        else:
+            is_routine = about is None and isinstance(event, RequestGone)
+        if not is_routine or state.moves:
             recorder.tell(state, event, commands, about)
         return commands
 
     def next_deadline(self) -> float | None:
-        """When to come back with DeadlineReached although nothing happened; None: not at all."""
-        return next_deadline(self._state)
+        """When to come back with DeadlineReached although nothing happened; None: not at all.
+
+        Never later than the first time at which time alone changes a decision. It may be earlier, because the use of a
+        ready model does not move it (so the owner need not set its timer anew with every request). A deadline that was
+        reached disappears, so whoever sleeps until it never spins.
+        """
+        until = self._state.calm_until
+        return until if until < NEVER else None
 
     def snapshot(self, *, now: float) -> Snapshot:
         """What a person or a metric wants to know, frozen."""

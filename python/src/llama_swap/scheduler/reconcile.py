@@ -12,6 +12,7 @@ from llama_swap.scheduler.account import refusal_of
 from llama_swap.scheduler.commands import Command, GrantLease, KillProcess, StartProcess, StopCause, StopProcess
 from llama_swap.scheduler.deadline import calm_until
 from llama_swap.scheduler.errands import run_errands
+from llama_swap.scheduler.events import RequestArrived
 from llama_swap.scheduler.facts import fail_start
 from llama_swap.scheduler.ledger import free_or_ours
 from llama_swap.scheduler.measured import give_up_memory
@@ -54,12 +55,15 @@ def _seat_all(state: State, commands: list[Command], now: float) -> list[Placeme
 # --- a newcomer ----------------------------------------------------------------
 
 
-def _admit(state: State, waiter: Waiter, commands: list[Command], now: float) -> None:
+def _admit(state: State, newcomer: RequestArrived | Waiter, commands: list[Command], now: float) -> None:
     state.newcomer = None
-    instance = state.instances.get(waiter.model)
+    instance = state.instances.get(newcomer.model)
     if instance is not None and instance.phase is Phase.READY and not instance.spec.concurrency_limit:
-        _grant(state, waiter, instance, commands)
+        _grant(state, newcomer, instance, commands)
+    elif isinstance(newcomer, Waiter):
+        _grant_queue_or_refuse(state, newcomer, commands, now)
     else:
+        waiter = Waiter(newcomer.request_id, newcomer.model, now, newcomer.terms)
         _grant_queue_or_refuse(state, waiter, commands, now)
 
 
@@ -96,20 +100,21 @@ def _with_penalty(state: State, waiter: Waiter, now: float) -> Waiter:
     return waiter._replace(penalty_seconds=penalty_seconds(waiter.terms, state.shares, state.tabs, now, most))
 
 
-def _grant(state: State, waiter: Waiter, instance: Instance, commands: list[Command]) -> None:
-    request_id, model, _, terms, *_ = waiter
+def _grant(state: State, request: RequestArrived | Waiter, instance: Instance, commands: list[Command]) -> None:
+    request_id, model, terms = request.request_id, instance.model, request.terms
     state.leases[request_id] = instance
     instance.leases.add(request_id)
     if terms.keep_alive_seconds is not None:
         instance.keep_alive_seconds = terms.keep_alive_seconds
     spec = state.spec
     if spec.fit is not None:
-        if model not in state.uses:
-            state.uses[model] = Fading()
-        state.uses[model].add(1.0, state.now, USE_HALF_LIFE_SECONDS)
+        use = state.uses.get(model)
+        if use is None:
+            use = state.uses[model] = Fading()
+        use.add(1.0, state.now, USE_HALF_LIFE_SECONDS)
     if spec.limits.fair_share_seconds:
         state.tabs[request_id] = Tab(terms.caller, state.now)
-    commands.append(GrantLease(request_id, instance.instance_id, model, f"{model} is ready"))
+    commands.append(GrantLease(request_id, instance.instance_id, model))
 
 
 # --- what time and facts force ----------------------------------------------------

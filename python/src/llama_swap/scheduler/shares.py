@@ -1,6 +1,5 @@
 """How much a model was used lately, and how much of the service a caller had: amounts that fade with time."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,11 +31,12 @@ class Fading:
 
     def now(self, now: float, half_life_seconds: float) -> float:
         """What is left of it."""
-        return self.amount * math.pow(2.0, (self.at - now) / half_life_seconds)
+        left: float = self.amount * 2.0 ** ((self.at - now) / half_life_seconds)
+        return left
 
     def add(self, more: float, now: float, half_life_seconds: float) -> None:
         """Let it fade until now, then add to it."""
-        self.amount = self.amount * math.pow(2.0, (self.at - now) / half_life_seconds) + more
+        self.amount = self.amount * 2.0 ** ((self.at - now) / half_life_seconds) + more
         self.at = now
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llama_swap.scheduler.commands import RejectReason
-from llama_swap.scheduler.events import NO_TERMS, Terms
+from llama_swap.scheduler.events import NO_TERMS, RequestArrived, Terms
 from llama_swap.scheduler.instance import TRANSITIONS, Instance, Phase
 from llama_swap.scheduler.ledger import Memory
 from llama_swap.scheduler.memory import Need
@@ -46,7 +46,7 @@ class InvalidTransition(Exception):  # noqa: N818 - the design names it; it repo
 
 
 class Waiter(NamedTuple):
-    """A request without a lease; a tuple, because every request is one, if only for a moment.
+    """A request without a lease.
 
     Attributes:
         penalty_seconds: by how much later it counts as arrived, because its caller had more than its share.
@@ -136,7 +136,7 @@ class State:
         instances: by model; there is never a second one.
         queue: the waiters of each model in the order of arrival; a model without waiters has no entry.
         waiters, leases: where each live request is; never in both.
-        newcomer: a request that arrived and is not decided yet; None between events.
+        newcomer: a request that arrived and is not decided yet, a waiter if it is special; None between events.
         dismissals: models whose waiters must be refused; empty between events.
         moves: the steps that instances took at the last event.
         memory: the readings.
@@ -165,7 +165,7 @@ class State:
     waiters: dict[int, Waiter] = field(default_factory=dict)
     leases: dict[int, Instance] = field(default_factory=dict)
     failures: dict[str, Failures] = field(default_factory=dict)
-    newcomer: Waiter | None = None
+    newcomer: RequestArrived | Waiter | None = None
     dismissals: dict[str, Dismissal] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)

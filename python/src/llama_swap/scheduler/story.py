@@ -12,15 +12,6 @@ from llama_swap.scheduler.commands import Command, Decision
 from llama_swap.scheduler.events import (
     ConfigChanged,
     Event,
-    LoadPostponed,
-    NeedAssessed,
-    PinChanged,
-    ProcessExited,
-    ProcessReady,
-    ReadinessFailed,
-    RequestArrived,
-    RequestGone,
-    UnloadRequested,
 )
 from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.reconcile import reconcile
@@ -31,9 +22,6 @@ STORY_LENGTH = 200
 
 SEGMENT_LENGTH = 1000
 """A recording holds at least this many of the latest events and at most twice as many."""
-
-ROUTINE = (RequestArrived, RequestGone)
-"""What happens all the time to ready models."""
 
 # Time, event and commands: what an entry is made of when somebody asks, for nearly nobody ever does.
 _Noted = tuple[float, Event, tuple[Command, ...]]
@@ -97,8 +85,6 @@ class Recorder:
 
     def tell(self, state: State, event: Event, commands: list[Command], about: str | None) -> None:
         """Add the latest event to the stories of the models that it concerns; ``about`` is its subject."""
-        if type(event) is RequestArrived:
-            about = event.model
         if type(event) is ConfigChanged:
             for gone in self._stories.keys() - state.spec.models.keys():
                 del self._stories[gone]
@@ -121,23 +107,3 @@ class Recorder:
         noted = (*self._older, *self._latest)
         entries = (StoryEntry(number, *entry) for number, entry in enumerate(noted, self._forgotten + 1))
         return Recording(self._opening, tuple(entries))
-
-
-def subject_of(state: State, event: Event) -> str | None:
-    """The model that an event is about, as long as it has not been noted; None for none or several."""
-    match event:
-        case RequestArrived(_, model):
-            return model
-        case RequestGone(request_id):
-            instance = state.leases.get(request_id)
-            if instance is not None:
-                return instance.model
-            waiter = state.waiters.get(request_id)
-            return waiter.model if waiter is not None else None
-        case ProcessReady(instance_id) | ProcessExited(instance_id) | ReadinessFailed(instance_id):
-            instance = state.instance_by_id(instance_id)
-            return instance.model if instance is not None else None
-        case UnloadRequested(model) | NeedAssessed(model) | PinChanged(model) | LoadPostponed(model):
-            return model
-        case _:
-            return None

@@ -1,4 +1,4 @@
-"""One run of a model's process, and the right of a request to use it."""
+"""One run of a model's process."""
 
 import asyncio
 from contextlib import suppress
@@ -72,38 +72,3 @@ class Instance:
         if self.memory_words_at is None:
             return report.out_of_memory
         return report.out_of_memory or self.ready_at is None or now - self.memory_words_at <= _LAST_WORDS_SECONDS
-
-
-@dataclass(slots=True, eq=False)
-class Lease:
-    """The right to use an instance, held until the body of the answer is done.
-
-    Attributes:
-        served: set by the holder once the upstream answered.
-        arrived_at, granted_at: monotonic seconds.
-    """
-
-    request_id: int
-    instance: Instance
-    arrived_at: float
-    granted_at: float
-    served: bool = False
-
-    @property
-    def upstream(self) -> Upstream:
-        """The HTTP server to use."""
-        assert self.instance.upstream is not None  # noqa: S101 - there is one long before an instance is ready
-        return self.instance.upstream
-
-    @property
-    def load_seconds(self) -> float:
-        """How much of the wait was the model's own start."""
-        ready_at = self.instance.ready_at or self.granted_at
-        if ready_at <= self.arrived_at:
-            return 0.0  # nearly always
-        return max(0.0, min(ready_at, self.granted_at) - max(self.instance.started_at, self.arrived_at))
-
-    @property
-    def queue_seconds(self) -> float:
-        """How much of the wait was for other models to leave."""
-        return max(0.0, self.granted_at - self.arrived_at - self.load_seconds)

@@ -1,67 +1,103 @@
-"""How a request holds its lease."""
+"""The right of a request to use an instance: how it is got, and given back."""
 
 import asyncio
 import time
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from llama_swap.errors import RequestError
-from llama_swap.scheduler.events import Terms
-from llama_swap.supervisor.instance import Instance, Lease
+from llama_swap.proxy.upstream import Upstream
+from llama_swap.scheduler.events import RequestArrived
+from llama_swap.supervisor.instance import Instance
 
 
 class GrantsLeases(Protocol):
     """The part of the supervisor that is needed here."""
 
-    def ask(self, leasing: "Leasing") -> None:
+    def ask(self, lease: "Lease") -> None:
         """Tell of a request: it is granted or refused now or later, unless :meth:`leave` comes first."""
         ...
 
-    def leave(self, request_id: int) -> None:
+    def leave(self, lease: "Lease") -> None:
         """The request does not want an answer any more, or was refused."""
         ...
 
-    def end_lease(self, request_id: int, *, served: bool) -> None:
+    def end_lease(self, lease: "Lease") -> None:
         """The request that was granted a lease is over."""
         ...
 
 
-class Leasing:
-    """Holds a lease while it lasts; what :meth:`Supervisor.lease` gives.
+class Lease:
+    """The right to use an instance, held from the entry of its block until the exit; :meth:`Supervisor.lease` makes it.
 
     A context manager without a generator: each request has one, and this takes half the time. It waits only if it has
     to, because a ready model grants the lease while it is asked.
+
+    Attributes:
+        arrival: what is asked for.
+        served: set by the holder once the upstream answered.
+        arrived_at: when it was asked for, monotonic seconds.
+        instance: what may be used.
+        granted_at: since when, monotonic seconds; 0 before.
+        load_seconds: how much of the wait was the model's own start.
+        queue_seconds: how much of the wait was for other models to leave.
     """
 
-    __slots__ = ("_answer", "_arrived_at", "_lease", "_refusal", "_supervisor", "model_id", "request_id", "terms")
+    __slots__ = (
+        "_answer",
+        "_refusal",
+        "_supervisor",
+        "arrival",
+        "arrived_at",
+        "granted_at",
+        "instance",
+        "load_seconds",
+        "queue_seconds",
+        "served",
+    )
 
-    def __init__(self, supervisor: GrantsLeases, request_id: int, model_id: str, terms: Terms) -> None:
-        self.request_id = request_id
-        self.model_id = model_id
-        self.terms = terms
+    arrived_at: float
+    instance: Instance
+    load_seconds: float
+    queue_seconds: float
+
+    def __init__(self, supervisor: GrantsLeases, arrival: RequestArrived) -> None:
+        self.arrival = arrival
+        self.granted_at = 0.0
+        self.served = False
         self._supervisor = supervisor
-        self._lease: Lease | None = None
         self._refusal: RequestError | None = None
         self._answer: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Lease:
-        self._arrived_at = time.monotonic()
+    async def __aenter__(self) -> Self:
+        self.arrived_at = time.monotonic()
         try:
             self._supervisor.ask(self)
-            return self._lease or await self._wait_answer()
+            if not self.granted_at:
+                await self._wait_grant()
         except BaseException:
-            self._supervisor.leave(self.request_id)
+            self._supervisor.leave(self)
             raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._lease is not None  # noqa: S101 - entered
-        self._supervisor.end_lease(self.request_id, served=self._lease.served)
+        self._supervisor.end_lease(self)
+
+    @property
+    def upstream(self) -> Upstream:
+        """The HTTP server to use."""
+        assert self.instance.upstream is not None  # noqa: S101 - there is one long before an instance is ready
+        return self.instance.upstream
 
     def granted(self, instance: Instance, now: float) -> None:
         """The request may use an instance."""
-        self._lease = Lease(self.request_id, instance, self._arrived_at, now)
+        self.instance, self.granted_at = instance, now
+        arrived_at, loading, ready_at = self.arrived_at, 0.0, instance.ready_at or now
+        if ready_at > arrived_at:  # hardly ever
+            loading = max(0.0, min(ready_at, now) - max(instance.started_at, arrived_at))
+        self.load_seconds, self.queue_seconds = loading, now - arrived_at - loading
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(None)
 
@@ -71,11 +107,10 @@ class Leasing:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(None)
 
-    async def _wait_answer(self) -> Lease:
+    async def _wait_grant(self) -> None:
         if self._refusal is None:
             self._answer = asyncio.get_running_loop().create_future()
             await self._answer
-        if self._lease is None:
+        if not self.granted_at:
             assert self._refusal is not None  # noqa: S101 - it is the one or the other
             raise self._refusal
-        return self._lease

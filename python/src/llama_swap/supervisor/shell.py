@@ -7,6 +7,7 @@ spawns tasks.
 
 import asyncio
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from llama_swap.scheduler.story import StoryEntry
 from llama_swap.supervisor.doubts import Doubts
 from llama_swap.supervisor.errands import Errands
 from llama_swap.supervisor.instance import Instance
-from llama_swap.supervisor.leasing import Leasing
+from llama_swap.supervisor.leasing import Lease
 from llama_swap.supervisor.ports import Observer, Senses, StartsProcesses
 from llama_swap.supervisor.running import Running
 from llama_swap.supervisor.translate import refusal, upstream_timeouts
@@ -60,7 +61,7 @@ class Supervisor:
         self._inbox: deque[events.Event] = deque()
         self._is_busy = False
         self._request_ids = itertools.count(1)
-        self._waiting: dict[int, Leasing] = {}
+        self._waiting: dict[int, Lease] = {}
         self._instances: dict[int, Instance] = {}
         self._errands = Errands(
             senses,
@@ -81,7 +82,7 @@ class Supervisor:
         )
         self._failed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._wakes_at = 0.0
+        self._wakes_at = math.inf
 
     # -- the loop -------------------------------------------------------------
 
@@ -124,48 +125,49 @@ class Supervisor:
             raise
         finally:
             self._is_busy = False
-        self._arm_timer()
+        deadline = self._scheduler.next_deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._wake_at(deadline)
 
     def _step(self, event: events.Event) -> None:
         """The one iteration of the loop: one event in, its commands performed."""
         now = time.monotonic()
         changed = type(event) not in _ROUTINE_EVENTS
         for command in self._scheduler.handle(event, now=now):
-            changed |= self._perform(command, now)
+            if isinstance(command, commands.GrantLease):
+                self._grant(command, now)
+            else:
+                changed |= self._perform(command, now)
         if changed:
             self._observer.changed(self._scheduler.snapshot(now=now))
             if isinstance(event, events.MemoryMeasured):
                 self._doubts.weigh(self.config, event)
 
-    def _arm_timer(self) -> None:
-        """Wake up for the scheduler's next deadline; an earlier wake-up only looks again."""
-        deadline = self._scheduler.next_deadline()
-        if deadline is None:
-            return
+    def _wake_at(self, deadline: float) -> None:
+        """Wake up for the scheduler's next deadline; an earlier wake-up would only look again, so it is not moved."""
         if self._timer is not None:
-            if self._wakes_at <= deadline:
-                return
             self._timer.cancel()
         # The handle cannot be asked: for a time that has come uvloop gives one that knows none.
         self._wakes_at = deadline
         self._timer = asyncio.get_running_loop().call_at(deadline, self._deadline_reached)
 
     def _deadline_reached(self) -> None:
-        self._timer = None
+        self._timer, self._wakes_at = None, math.inf
         self._tell(events.DeadlineReached())
 
     # -- performing commands --------------------------------------------------
 
+    def _grant(self, command: commands.GrantLease, now: float) -> None:
+        self._observer.decided(command)
+        self._waiting.pop(command.request_id).granted(self._instances[command.instance_id], now)
+
     def _perform(self, command: commands.Command, now: float) -> bool:
-        """Carry out a command; whether that changes who runs."""
+        """Carry out any other command; whether that changes who runs."""
         if isinstance(command, commands.Errand):
             self._errands.perform(command, self.config.models)
             return False
         self._observer.decided(command)
         match command:
-            case commands.GrantLease():
-                self._waiting.pop(command.request_id).granted(self._instances[command.instance_id], now)
-                return False
             case commands.RejectRequest():
                 self._waiting.pop(command.request_id).refused(refusal(command))
                 return False
@@ -187,23 +189,23 @@ class Supervisor:
         """Where a request stands in the queue; None when it does not wait (any more)."""
         return next((w for w in self.snapshot().queue if w.request_id == request_id), None)
 
-    def lease(self, model_id: str, request_id: int | None = None, *, terms: events.Terms = events.NO_TERMS) -> Leasing:
+    def lease(self, model_id: str, request_id: int | None = None, *, terms: events.Terms = events.NO_TERMS) -> Lease:
         """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
-        return Leasing(self, request_id or self.new_request_id(), model_id, terms)
+        return Lease(self, events.RequestArrived(request_id or next(self._request_ids), model_id, terms))
 
-    def ask(self, leasing: Leasing) -> None:
+    def ask(self, lease: Lease) -> None:
         """Tell of a request, which is answered now or later; :meth:`end_lease` or :meth:`leave` follows in any case."""
-        self._waiting[leasing.request_id] = leasing
-        self._tell(events.RequestArrived(leasing.request_id, leasing.model_id, leasing.terms))
+        self._waiting[lease.arrival.request_id] = lease
+        self._tell(lease.arrival)
 
-    def leave(self, request_id: int) -> None:
+    def leave(self, lease: Lease) -> None:
         """The request does not want an answer any more, or was refused."""
-        self._waiting.pop(request_id, None)
-        self._tell(events.RequestGone(request_id))
+        self._waiting.pop(lease.arrival.request_id, None)
+        self._tell(events.RequestGone(lease.arrival.request_id))
 
-    def end_lease(self, request_id: int, *, served: bool) -> None:
+    def end_lease(self, lease: Lease) -> None:
         """The request that was granted a lease is over."""
-        self._tell(events.RequestGone(request_id, served))
+        self._tell(events.RequestGone(lease.arrival.request_id, lease.served))
 
     async def load(self, model_id: str, *, terms: events.Terms = events.NO_TERMS) -> None:
         """Return when the model is ready; raises RequestError when it cannot start."""
