@@ -5,11 +5,13 @@ import asyncio
 import pytest
 
 from llama_swap.proxy import relay
-from llama_swap.proxy.answer import MAX_HEAD_BYTES, BadAnswerError, blank_surplus
+from llama_swap.proxy.answer import MAX_HEAD_BYTES, BadAnswerError
+from llama_swap.proxy.chunks import blank_surplus
 from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import Outcome, Outgoing
 from llama_swap.proxy.forward import forward
 from llama_swap.proxy.heads import HeadReader
+from llama_swap.proxy.repeated import RepeatedHead
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -112,10 +114,10 @@ def test_blank_surplus(reads, expected):
 
 def feed(*reads):
     """What a head reader makes of these reads."""
-    reader = HeadReader("GET")
+    reader = HeadReader("GET", RepeatedHead())
     found = None
     for read in reads:
-        found = reader.feed(read, lambda _: None)
+        found = reader.feed(read)
     return found
 
 
@@ -179,7 +181,7 @@ def test_heads_that_two_readers_could_understand_differently_are_refused(fields)
 )
 def test_whether_a_connection_serves_another_request(head, kept):
     """RFC 9112 §9.3, whatever the case and number of its headers."""
-    found, _ = feed(head + b"\r\n\r\n")
+    found, _, _ = feed(head + b"\r\n\r\n")
     assert found.keep_alive is kept
 
 
@@ -187,8 +189,8 @@ def test_whether_a_connection_serves_another_request(head, kept):
 def test_heads_in_pieces(size):
     """A good head is found however it is cut, with what follows it."""
     data = b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\n"
-    head, rest = feed(*(data[start : start + size] for start in range(0, len(data), size)))
-    assert (head.status, head.left, rest) == (200, 2, b"")
+    head, _, rest = feed(*(data[start : start + size] for start in range(0, len(data), size)))
+    assert (head.status, head.length, rest) == (200, 2, b"")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from llama_swap.proxy.repeated import RepeatedHead
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,16 +20,18 @@ class UpstreamConnection(asyncio.Protocol):
         on_lost: told once when the connection is over. It and ``on_data`` are forgotten then: they refer to what uses
             this connection, which would keep the request's body in memory until the collector comes.
         on_writable: called once when the upstream has caught up (where nobody awaits :meth:`wait_writable`).
+        answers: reads the heads that come.
         reused: it has served a request before, so it may have been closed by the upstream just now.
         idle_since: when it was last released (``time.monotonic``).
     """
 
-    __slots__ = ("_drained", "_transport", "idle_since", "on_data", "on_lost", "on_writable", "reused")
+    __slots__ = ("_drained", "_transport", "answers", "idle_since", "on_data", "on_lost", "on_writable", "reused")
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._drained: asyncio.Future[None] | None = None
         self.on_writable: Callable[[], None] | None = None
+        self.answers = RepeatedHead()
         self.reused = False
         self.idle_since = 0.0
         self.on_data: Callable[[bytes], None] | None = None

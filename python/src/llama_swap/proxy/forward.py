@@ -204,7 +204,7 @@ def _cut_off(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, why: st
     event = last_event(request.path, f"model {outgoing.model!r}: {why}", code="request_cancelled")
     if outgoing.early is not None:
         outgoing.early.send(event)
-    elif not send_last_event(request, relay.head, event, relay.listener) and request.transport is not None:
+    elif not send_last_event(request, relay.head, event, relay.missing_of_chunk) and request.transport is not None:
         reset(request.transport)
 
 
@@ -315,7 +315,7 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
     if relay.ending is Ending.CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
         event = last_event(request.path, message, code=exchange.cut_code)
-        end_cut_short(request, head, event, relay.listener)
+        end_cut_short(request, head, event, relay.missing_of_chunk)
     else:
         exchange.outcome = Outcome.CLIENT_GONE
     return RelayedResponse(head.status, closes=True)

@@ -1,11 +1,12 @@
 """Find the head of an answer in the bytes that an upstream sends, and give up early on what can never become one."""
 
 import re
-from collections.abc import Callable
 
 from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError
+from llama_swap.proxy.repeated import RepeatedHead
 
 HEAD_END = b"\r\n\r\n"
+_END_BYTES = len(HEAD_END)
 _BEGINNING = b"HTTP/1."
 _TOO_LARGE = "the answer's head is too large"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -29,12 +30,14 @@ class HeadReader:
 
     Args:
         method: of the request, for a HEAD has no body.
+        repeated: what reads the heads of this connection.
     """
 
-    __slots__ = ("_method", "_pending", "_skipped_bytes")
+    __slots__ = ("_method", "_pending", "_repeated", "_skipped_bytes")
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, repeated: RepeatedHead) -> None:
         self._method = method
+        self._repeated = repeated
         self._pending = b""
         self._skipped_bytes = 0
 
@@ -43,21 +46,21 @@ class HeadReader:
         """Whether a head has begun and not ended."""
         return bool(self._pending)
 
-    def feed(self, data: bytes, on_body: Callable[[bytes], object]) -> tuple[AnswerHead, bytes] | None:
-        """Take a read; the head (``on_body`` is for it) and the bytes after it, None while it is incomplete.
+    def feed(self, data: bytes) -> tuple[AnswerHead, bytes, bytes] | None:
+        """Take a read; what the head says, its bytes and those after it, None while it is incomplete.
 
         Raises:
             BadAnswerError: it is malformed, ambiguous, too large (all interim ones together count) or no HTTP.
         """
         data = self._pending + data
-        while (end := data.find(HEAD_END) + len(HEAD_END)) >= len(HEAD_END):
+        while (end := data.find(HEAD_END) + _END_BYTES) >= _END_BYTES:
             if self._skipped_bytes + end > MAX_HEAD_BYTES:
                 raise BadAnswerError(_TOO_LARGE)
-            head = AnswerHead(data[:end], self._method, on_body)
-            data = data[end:]
-            if not head.is_interim:
+            head, data = data[:end], data[end:]
+            said = self._repeated.read(head, self._method)
+            if not said.is_interim:
                 self._pending = b""
-                return head, data
+                return said, head, data
             self._skipped_bytes += end
         self._pending = data
         check_beginning(data)

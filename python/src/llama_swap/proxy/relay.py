@@ -15,12 +15,14 @@ from time import monotonic
 import httptools
 from aiohttp import HttpVersion10, web
 
-from llama_swap.proxy.answer import AnswerHead, BadAnswerError, Framing, blank_surplus, client_head
+from llama_swap.proxy.answer import AnswerHead, BadAnswerError, Framing
 from llama_swap.proxy.boundary import is_last
+from llama_swap.proxy.chunks import ChunkedBody, blank_surplus
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import ByteCount, Exchange, Listener, Outgoing
 from llama_swap.proxy.heads import HeadReader
 from llama_swap.proxy.progress import Progress
+from llama_swap.proxy.truncation import missing_of_chunk
 
 HEAD_SECONDS = 30.0
 """A head that has begun must be complete after this; how long the upstream thinks before is ``response_header``."""
@@ -60,6 +62,8 @@ class Relay:
     head: AnswerHead | None = None
     heard = paused = reusable = chunked_here = False
     _head_deadline: asyncio.TimerHandle | None = None
+    _chunks: ChunkedBody | None = None
+    _left = 0
 
     def __init__(
         self, request: web.BaseRequest, connection: UpstreamConnection, outgoing: Outgoing, exchange: Exchange
@@ -70,6 +74,7 @@ class Relay:
             raise ConnectionResetError("the client has left")
         self._request = request
         self._client = client
+        self._is_gone: Callable[[], bool] = client.is_closing
         self._write: Callable[[bytes], object] = client.write
         # A stream that has begun wants the body bare: it does the framing.
         self._modern = early is None and request.version != HttpVersion10
@@ -77,7 +82,7 @@ class Relay:
         self._connection = connection
         self._outgoing = outgoing
         self._exchange = exchange
-        self._heads = HeadReader(outgoing.method)
+        self._heads = HeadReader(outgoing.method, connection.answers)
         self.progress = Progress()
         self.listener: Listener = ByteCount() if exchange.listener is None else exchange.listener
         self.closes = is_last(request)
@@ -104,17 +109,19 @@ class Relay:
         """Let go of everything that refers back: a request and its body must not be left to the collector."""
         if self._head_deadline is not None:
             self._stop_head_deadline()
-        if self.head is not None:
-            self.head.dispose()
-            self.head = None
+        if self._chunks is not None:
+            self._chunks.dispose()
+
+    def missing_of_chunk(self) -> int | None:
+        """What the last chunk of an answer that broke off lacks; to be asked once."""
+        return None if self._chunks is None else missing_of_chunk(self._chunks, self.listener)
 
     # The head.
 
     def _read_head(self, data: bytes) -> None:
         self.heard = True
         try:
-            # To a client of HTTP/1.1 the raw bytes are sent, not the pieces of a chunked body.
-            found = self._heads.feed(data, self.listener.add if self._modern else self._write_piece)
+            found = self._heads.feed(data)
             if found is None:
                 self._bound_head()
             else:
@@ -133,17 +140,22 @@ class Relay:
             self._head_deadline.cancel()
             self._head_deadline = None
 
-    def _begin(self, head: AnswerHead, body: bytes) -> None:
-        """Send the head, in one write with the part of the body that came with it."""
+    def _begin(self, head: AnswerHead, raw: bytes, body: bytes) -> None:
+        """Send the head, in one write with the part of the body that came with it.
+
+        Raises:
+            BadAnswerError: the answer is none after all.
+        """
         if head.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
             raise BadAnswerError("the upstream switched protocols unasked")
         if self._head_deadline is not None:
             self._stop_head_deadline()
-        receive = self._receiver(head)
+        receive = self._receiver(head, raw)
         outgoing, exchange = self._outgoing, self._exchange
         out: list[bytes] = []
         if outgoing.early is None:
-            out.append(client_head(head, outgoing.response_headers, modern=self._modern, closes=self.closes))
+            answers, added = self._connection.answers, outgoing.response_headers
+            out.append(answers.for_client(head, added, modern=self._modern, closes=self.closes))
         self.head = head
         exchange.status = head.status
         exchange.headers = head.headers
@@ -153,7 +165,7 @@ class Relay:
             exchange.on_head()
         self._connection.on_data = receive
         if head.framing is Framing.NONE:
-            self._complete(head)
+            self._complete()
         client = self._client
         if body:
             self._write = out.append
@@ -164,14 +176,17 @@ class Relay:
         if self.ending is None and not self.paused:
             self._check_client()
 
-    def _receiver(self, head: AnswerHead) -> Callable[[bytes], None]:
+    def _receiver(self, head: AnswerHead, raw: bytes) -> Callable[[bytes], None]:
         """Choose how the body is read, and whether the client's connection can outlive it."""
         modern = self._modern
         if not self._request.content.is_eof():
             self.closes = True
         if head.framing is Framing.LENGTH:
+            self._left = head.length
             return self._read_length
         if head.framing is Framing.CHUNKED:
+            # To a client of HTTP/1.1 the raw bytes are sent, not the pieces of a chunked body.
+            self._chunks = ChunkedBody(raw, self.listener.add if modern else self._write_piece)
             self.closes = self.closes or not modern
             return self._read_chunked
         if head.framing is Framing.UNTIL_CLOSE:
@@ -183,66 +198,65 @@ class Relay:
     # The body: one method a framing. Nothing is added to a chunk's way through here without a measurement.
 
     def _read_length(self, data: bytes) -> None:
-        head = self.head
-        if head is None or self._client.is_closing():
+        if self._is_gone():
             self._end(Ending.CLIENT_GONE)
             return
-        left = head.left = head.left - len(data)
+        left = self._left = self._left - len(data)
         if left < 0:
             data = data[:left]
         self._write(data)
         self._keep(data)
         if left <= 0:
-            self._complete(head)
+            self._complete()
             if left:
                 self._surplus(b"")
         elif self._protocol._paused:  # noqa: SLF001 - as in _client_is_slow, which would cost a call a read
             self._pause()
 
     def _read_chunked(self, data: bytes) -> None:
-        head = self.head
-        if head is None or self._client.is_closing():
+        chunks = self._chunks
+        if chunks is None or self._is_gone():
             self._end(Ending.CLIENT_GONE)
             return
         try:
-            head.parser.feed_data(data)
+            chunks.feed(data)
         except httptools.HttpParserError as error:
-            self._break_off(head, error)
+            self._break_off(chunks, error)
             return
-        if head.complete:
-            self._read_last(head, data)
+        if chunks.complete:
+            self._read_last(chunks, data)
             return
-        head.last_read = data
+        chunks.last_read = data
         if self._modern:
             self._write(data)
             self._exchange.response_bytes += len(data)
         if self._protocol._paused:  # noqa: SLF001 - as above
             self._pause()
 
-    def _read_last(self, head: AnswerHead, data: bytes) -> None:
+    def _read_last(self, chunks: ChunkedBody, data: bytes) -> None:
         """The read that completes a chunked body; blank lines after the end are cut off, a message never gets here."""
-        surplus = blank_surplus(head.last_read, data)
+        surplus = blank_surplus(chunks.last_read, data)
         if self._modern:
             self.closes = self.closes or surplus is None
             data = data[:-surplus] if surplus else data
             self._write(data)
             self._exchange.response_bytes += len(data)
-        self._complete(head)
+        self._complete()
         if surplus != 0:
             self._surplus(b"")
 
-    def _break_off(self, head: AnswerHead, error: httptools.HttpParserError) -> None:
+    def _break_off(self, chunks: ChunkedBody, error: httptools.HttpParserError) -> None:
         """The framing is broken, or something follows the message.
 
         None of this read is passed raw, for it is not known which part of it is the answer. Of an unwrapped body all
         has been passed by then, and nothing else.
         """
-        if not head.complete:
+        if not chunks.complete:
             self._end(Ending.CUT_SHORT, f"the upstream's chunk framing is broken: {error}")
         elif self._modern:
             self._end(Ending.CUT_SHORT, "the upstream sent more than its answer")
         else:
-            self._complete(head)
+            self._complete()
             self._surplus(b"")
 
     def _write_piece(self, piece: bytes) -> None:
@@ -296,8 +310,8 @@ class Relay:
         else:
             self.resume()
 
-    def _complete(self, head: AnswerHead) -> None:
-        self.reusable = head.keep_alive
+    def _complete(self) -> None:
+        self.reusable = self.head is not None and self.head.keep_alive
         self._connection.on_data = self._surplus
         self._end(Ending.COMPLETE)
 

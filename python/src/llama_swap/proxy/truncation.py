@@ -14,14 +14,18 @@ The rule: never a clean end.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 
 import httptools
 from aiohttp import HttpVersion11, web
 
 from llama_swap.proxy.answer import AnswerHead, Framing
+from llama_swap.proxy.chunks import ChunkedBody
 from llama_swap.proxy.error_events import error_event
 from llama_swap.proxy.exchange import Listener
 from llama_swap.proxy.headers import is_event_stream
+
+_Missing = Callable[[], int | None]
 
 _FLUSH_SECONDS = 30.0
 _FILL_LIMIT_BYTES = 64 * 1024
@@ -34,7 +38,7 @@ def last_event(path: str, message: str, *, code: str) -> bytes:
     return b"\n\n" + error_event(path, message=message, code=code)
 
 
-def missing_of_chunk(head: AnswerHead, listener: Listener) -> int | None:
+def missing_of_chunk(body: ChunkedBody, listener: Listener) -> int | None:
     """How many content bytes the last, torn chunk lacks; 0 between two chunks, None where that cannot be told.
 
     The parser knows but does not say, so it is asked by feeding it: at a chunk boundary, and only there, the last
@@ -42,30 +46,30 @@ def missing_of_chunk(head: AnswerHead, listener: Listener) -> int | None:
     afterwards.
 
     Args:
-        head: of the answer that was cut.
+        body: of the answer that was cut.
         listener: who gets the content from the parser; only content swallows what it is fed whole.
     """
-    if head.complete:
+    if body.complete:
         return None
     heard_bytes = listener.total_bytes
     try:
-        head.parser.feed_data(_LAST_CHUNK)
+        body.feed(_LAST_CHUNK)
     except httptools.HttpParserError:
         return None
-    if head.complete:
+    if body.complete:
         # Without a CRLF before it, `0` may have ended a torn size or a torn trailer.
-        return 0 if head.last_read.endswith(b"\r\n") or not head.last_read else None
+        return 0 if body.last_read.endswith(b"\r\n") or not body.last_read else None
     if listener.total_bytes - heard_bytes != len(_LAST_CHUNK):
         return None
     for missing in range(len(_LAST_CHUNK), _FILL_LIMIT_BYTES):
         try:
-            head.parser.feed_data(b"\n")
+            body.feed(b"\n")
         except httptools.HttpParserError:
             return missing
     return None
 
 
-def _event_bytes(head: AnswerHead, event: bytes, listener: Listener, *, modern: bool) -> bytes:
+def _event_bytes(head: AnswerHead, event: bytes, missing: _Missing, *, modern: bool) -> bytes:
     """The event as it can follow what the client has, or ``b""`` where it cannot."""
     chunk = b"%x\r\n%b\r\n" % (len(event), event)
     if head.framing is Framing.UNTIL_CLOSE:
@@ -74,10 +78,10 @@ def _event_bytes(head: AnswerHead, event: bytes, listener: Listener, *, modern: 
         return b""
     if not modern:
         return event
-    missing = missing_of_chunk(head, listener)
-    if missing is None:
+    lacking = missing()
+    if lacking is None:
         return b""
-    return (b"\n" * missing + b"\r\n" if missing else b"") + chunk
+    return (b"\n" * lacking + b"\r\n" if lacking else b"") + chunk
 
 
 def _takes_events(head: AnswerHead) -> bool:
@@ -86,8 +90,14 @@ def _takes_events(head: AnswerHead) -> bool:
     )
 
 
-def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, listener: Listener) -> bool:
-    """Send an event after which nothing follows, where the answer can take it; ``listener`` as above.
+def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, missing: _Missing) -> bool:
+    """Send an event after which nothing follows, where the answer can take it.
+
+    Args:
+        request: of the client.
+        head: of the answer.
+        event: whole.
+        missing: asked what a torn chunk lacks (:func:`missing_of_chunk`).
 
     Returns:
         Whether the client will see that the answer lacks its end when its connection is now closed in the normal way.
@@ -96,15 +106,15 @@ def send_last_event(request: web.BaseRequest, head: AnswerHead, event: bytes, li
     if transport is None or transport.is_closing():
         return True
     modern = request.version >= HttpVersion11
-    sent = _event_bytes(head, event, listener, modern=modern) if _takes_events(head) else b""
+    sent = _event_bytes(head, event, missing, modern=modern) if _takes_events(head) else b""
     if sent:
         transport.write(sent)
     return bool(sent) or modern or head.framing is Framing.LENGTH
 
 
-def end_cut_short(request: web.BaseRequest, head: AnswerHead, event: bytes, listener: Listener) -> None:
-    """End an answer that lacks its end with an event, and the client's connection with it; ``listener`` as above."""
-    visible = send_last_event(request, head, event, listener)
+def end_cut_short(request: web.BaseRequest, head: AnswerHead, event: bytes, missing: _Missing) -> None:
+    """End an answer that lacks its end with an event, and the client's connection with it; ``missing`` as above."""
+    visible = send_last_event(request, head, event, missing)
     transport = request.transport
     if transport is None or transport.is_closing():
         return

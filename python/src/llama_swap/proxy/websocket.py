@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import structs
 
 from llama_swap.errors import Reason, RequestError
-from llama_swap.proxy.answer import MAX_HEAD_BYTES, AnswerHead, BadAnswerError
+from llama_swap.proxy.answer import MAX_HEAD_BYTES, BadAnswerError, read_head
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import Exchange, Outcome, Outgoing
 from llama_swap.proxy.forward import RelayedResponse, connect, forward_on, has_left, request_head
@@ -169,7 +169,7 @@ async def _run(
 ) -> web.StreamResponse:
     head_bytes, _, first = data.partition(_HEAD_END)
     try:
-        head = AnswerHead(head_bytes + _HEAD_END, "GET", lambda _: None)
+        head = read_head(head_bytes + _HEAD_END, "GET")
     except BadAnswerError as error:
         raise RequestError(Reason.UPSTREAM_FAILED, f"model {outgoing.model!r}: {error}") from error
     tunnel = _Tunnel(request, connection, exchange)
