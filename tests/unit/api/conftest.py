@@ -1,13 +1,14 @@
 """Control routes with a supervisor that only notes what it is asked for."""
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from aiohttp import ClientTimeout, web
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from llama_swap.api import guard
@@ -17,6 +18,7 @@ from llama_swap.api.site import SITE
 from llama_swap.config import PortBook, load_config
 from llama_swap.errors import RequestError
 from llama_swap.logs import LogHub
+from llama_swap.proxy import front
 from llama_swap.scheduler.memory import HOST
 from llama_swap.scheduler.policy.ruling import RuleKind
 from llama_swap.scheduler.snapshot import InstanceView, ModelView, PoolView, Snapshot, Standing
@@ -143,20 +145,38 @@ async def mount(ended):
         yield mount
 
 
-@asynccontextmanager
-async def serving(supervisor, routes):
-    """A client of these routes behind the guard."""
-    application = web.Application(client_max_size=0)
-    site = SimpleNamespace(
+def make_site(supervisor):
+    """The part of the service that the guard needs."""
+    return SimpleNamespace(
         supervisor=supervisor,
         config=supervisor.config,
         directory=Directory(supervisor.config),
         known_names=frozenset(),
         hub=MagicMock(spec=LogHub),
     )
+
+
+@asynccontextmanager
+async def behind_guard(site, routes):
+    """A client of these routes that has one connection; they are behind the guard."""
+    application = web.Application(client_max_size=0)
     application[SITE] = site
     application.add_routes(routes)
-    async with TestServer(application) as server:
-        guard(server.runner, site)
-        async with TestClient(server) as client:
+    runner = front.make_runner(application)
+    await runner.setup()
+    guard(runner, site)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = await front.listen(runner, listener)
+    base_url, connector = f"http://127.0.0.1:{listener.getsockname()[1]}", TCPConnector(limit=1)
+    try:
+        async with ClientSession(base_url, connector=connector, timeout=ClientTimeout(total=10)) as client:
             yield client
+    finally:
+        await front.close(runner, [server], budget_seconds=0)
+
+
+@asynccontextmanager
+async def serving(supervisor, routes):
+    """The same with a supervisor alone."""
+    async with behind_guard(make_site(supervisor), routes) as client:
+        yield client

@@ -131,6 +131,7 @@ async def test_a_handler_that_was_cancelled(store, metering, ours, gone, outcome
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(handle())
         await entered.wait()
+        request.task.cancel.side_effect = task.cancel
         if ours:
             (shown,) = metering.table.snapshot()["requests"]
             assert metering.table.cancel(shown["id"])

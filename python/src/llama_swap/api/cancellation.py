@@ -2,13 +2,15 @@
 
 import asyncio
 
+from aiohttp import web
+
 from llama_swap.errors import Reason, RequestError
 
 CANCELLED = RequestError(Reason.CANCELLED, "the request was cancelled on request of an operator")
 
 
-def accept_cancellation() -> None:
-    """Let the handler's task go on to answer, after it was cancelled by us."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()
+def accept_cancellation(request: web.BaseRequest) -> None:
+    """Let the handler go on to answer, after it was cancelled by us: by way of its connection's task, or directly."""
+    for task in {asyncio.current_task(), request.task}:
+        if task is not None:
+            task.uncancel()

@@ -31,7 +31,7 @@ async def dispatch(  # noqa: PLR0913 - what comes in, where it goes, and what of
         body: for the upstream.
         path: of its row: the route, or below ``/upstream/MODEL`` the rest.
     """
-    metadata = row_metadata(visit.selector, destination)
+    metadata = row_metadata(visit.selector, destination) if visit.selector else destination.metadata
     with visit.site.metering.watch(request, visit, path=path, body=body, metadata=metadata):
         return await pass_on(request, visit, destination, target=target, body=body)
 

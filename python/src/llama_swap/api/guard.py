@@ -4,21 +4,29 @@ import asyncio
 import posixpath
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
+from msgspec.structs import replace
 
 from llama_swap.api.auth import require_key
 from llama_swap.api.browser import check_browser, is_browser
 from llama_swap.api.cancellation import CANCELLED, accept_cancellation
+from llama_swap.api.directory import Directory
 from llama_swap.api.errors import error_response
-from llama_swap.api.openai import INFER_ROUTES, QUERY_ROUTES, infer
-from llama_swap.api.relay import raw_target
+from llama_swap.api.head_notes import HeadNotes, raw_target, take_notes
+from llama_swap.api.model_routes import QUERY_ROUTES
+from llama_swap.api.openai import infer
 from llama_swap.api.site import Site
 from llama_swap.api.visit import VISIT, Visit
 from llama_swap.errors import Reason, RequestError
-from llama_swap.logs import RequestRecord, RequestWords
+from llama_swap.logs import RequestRecord
 from llama_swap.proxy.exchange import Outcome
+from llama_swap.scheduler.events import NO_TERMS, Terms
+
+if TYPE_CHECKING:
+    from llama_swap.proxy.request_head import RequestHead
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,22 +56,23 @@ class Guard:
         """Answer one request."""
         visit = Visit(self._site)
         try:
-            _admit(request, visit)
+            head = visit.head = _admitted(request, visit)
+            visit.terms = head.terms
             # A request to a model needs no router: it would only find out again what stands in a set.
-            if request.raw_path in INFER_ROUTES and request.method == "POST" and "Expect" not in request.headers:
+            if head.names_model_in_body:
                 response = await infer(request, visit)
             else:
                 response = await self._route(request, visit)
         except asyncio.CancelledError:
             if not visit.is_cancelled_by_us or visit.exchange.has_begun:
-                _log(request, visit, _CLIENT_CLOSED_REQUEST, 0)
+                _log(visit, _CLIENT_CLOSED_REQUEST, 0)
                 raise
-            accept_cancellation()
+            accept_cancellation(request)
             response = _signed(error_response(CANCELLED))
         except Exception as error:  # noqa: BLE001 - the last line of defence: a bug in one handler must not cost the others
             response = _signed(_answer_to(error, request, visit))
-        length = visit.exchange.response_bytes or _body_length(response)
-        _log(request, visit, visit.exchange.status or response.status, length)
+        exchange = visit.exchange
+        _log(visit, exchange.status or response.status, exchange.response_bytes or _body_length(response))
         return response
 
     async def _route(self, request: web.Request, visit: Visit) -> web.StreamResponse:
@@ -73,23 +82,44 @@ class Guard:
         return await self._routed(request)
 
 
-def _admit(request: web.Request, visit: Visit) -> None:
-    """Raise RequestError unless this request may be handled."""
+def _admitted(request: web.Request, visit: Visit) -> HeadNotes:
+    """The notes about its head if this request may be handled, else raises RequestError.
+
+    Clients send the same head over and over. One that was admitted is not looked at again on its connection, until
+    another configuration is in force.
+    """
+    protocol: Any = request.protocol
+    seen: RequestHead = protocol.head
+    directory = visit.site.directory
+    head: HeadNotes | None = seen.notes
+    if head is None or head.admitted_by is not directory:
+        head = visit.head = take_notes(request)
+        terms = _admit(request, visit.site, directory)
+        head = seen.notes = replace(head, admitted_by=directory, terms=terms)
+    return head
+
+
+def _admit(request: web.Request, site: Site, directory: Directory) -> Terms:
+    """On what terms this request may be handled; raises RequestError unless it may.
+
+    Nothing is looked at but its head and what does not change while the directory is in force.
+    """
     if request.method == "OPTIONS":
-        return
-    headers, path, directory = request.headers, request.path, visit.site.directory
-    proven = False
+        return NO_TERMS
+    headers, path = request.headers, request.path
+    terms, proven = NO_TERMS, False
     if directory.keys and path not in OPEN_PATHS:
         credential = require_key(headers, directory.keys)
-        visit.terms = directory.terms_of(credential.key)
+        terms = directory.terms_of(credential.key)
         proven = not credential.ambient
     if is_browser(headers):
         check_browser(
             headers,
-            names=visit.site.known_names | directory.allowed_hosts,
+            names=site.known_names | directory.allowed_hosts,
             changes_state=_changes_state(request) and not proven,
             needs_proof=path == "/unload",  # llama-swap's GET that any <img> could make
         )
+    return terms
 
 
 def _changes_state(request: web.Request) -> bool:
@@ -140,7 +170,7 @@ def _plain_http(request: web.Request, answer: web.HTTPException) -> web.StreamRe
     """Redirects pass; the router's 404 and 405 get our envelope, doubled slashes a redirect to the clean path."""
     if answer.status < 400:  # noqa: PLR2004 - the first error status
         return web.Response(status=answer.status, headers=answer.headers)
-    path, question, query = raw_target(request).partition("?")
+    path, question, query = raw_target(request.raw_path).partition("?")
     if isinstance(answer, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(answer.allowed_methods))
         error = RequestError(Reason.METHOD_NOT_ALLOWED, f"{request.method} is not allowed on {path}, only {allowed}")
@@ -170,28 +200,26 @@ def _body_length(response: web.StreamResponse) -> int:
     return len(body) if isinstance(body, bytes | bytearray) else 0
 
 
-def _log(request: web.Request, visit: Visit, status: int, length: int) -> None:
+def _log(visit: Visit, status: int, length: int) -> None:
     """Write the request's line and count it."""
-    site, exchange = visit.site, visit.exchange
-    outcome, first = _outcome(visit, status), exchange.first_byte_at
+    site, started_at = visit.site, visit.started_at
+    outcome, first = _outcome(visit, status), visit.exchange.first_byte_at
     queue, load = visit.queue_seconds, visit.load_seconds
-    total = time.monotonic() - visit.started_at
+    total = time.monotonic() - started_at
     if visit.requested:
         site.observation.metrics.observe_request(
             visit.model, outcome.partition(":")[0], seconds=total, queue_seconds=queue, load_seconds=load
         )
-    http = f"{request.version.major}.{request.version.minor}"
-    agent = request.headers.get("User-Agent", "")
     record = RequestRecord(
-        RequestWords.of(request.remote or "-", request.method, request.raw_path, http, agent),
-        status,
+        words=visit.head.words,
+        status=status,
         sent_bytes=length,
         total_ms=total * 1000,
         model=visit.model or None,
         requested=visit.requested or None,
         queue_ms=None if queue is None else queue * 1000,
         load_ms=None if load is None else load * 1000,
-        first_byte_ms=None if first is None else (first - visit.started_at) * 1000,
+        first_byte_ms=None if first is None else (first - started_at) * 1000,
         outcome=outcome,
     )
     site.hub.log_request(record)

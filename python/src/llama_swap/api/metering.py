@@ -86,10 +86,10 @@ class Metering:
             body: as it goes to the upstream.
             metadata: for the row, such as ``selector``.
         """
-        task, exchange = asyncio.current_task(), visit.exchange
-        assert task is not None  # noqa: S101 - a handler runs in a task
-        headers, client = request.raw_headers, request.remote or ""
-        entry = InflightRequest(visit.model, request.method, path, task.cancel, headers, client, metadata, exchange)
+        exchange, client = visit.exchange, visit.head.client
+        entry = InflightRequest(
+            visit.model, request.method, path, request.task.cancel, request.raw_headers, client, metadata, exchange
+        )
         sampler = BodySampler(_CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES)
         visit.entry = entry
         exchange.on_head = partial(self.table.answered, entry)

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from llama_swap.api.directory import Destination
 from llama_swap.api.dispatch import dispatch
+from llama_swap.api.model_routes import INFER_ROUTES, QUERY_ROUTES
 from llama_swap.api.names import find_destination
-from llama_swap.api.relay import raw_target
 from llama_swap.api.terms import KEEP_ALIVE, TTL, as_in_json, take_residency
 from llama_swap.api.visit import Visit, visit_of
 from llama_swap.config import Model
@@ -17,52 +17,13 @@ from llama_swap.proxy.body import BodyRules, ModelField, apply_rules, read_body,
 from llama_swap.proxy.exchange import BodySource
 from llama_swap.proxy.multipart import read_form, read_urlencoded, remove_urlencoded, rename_urlencoded
 
-JSON_ROUTES = (
-    "/v1/chat/completions",
-    "/v1/responses",
-    "/v1/completions",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
-    "/v1/embeddings",
-    "/reranking",
-    "/rerank",
-    "/v1/rerank",
-    "/v1/reranking",
-    "/infill",
-    "/completion",
-    "/v1/audio/speech",
-    "/v1/audio/voices",
-    "/v1/images/generations",
-    "/sdapi/v1/txt2img",
-    "/sdapi/v1/img2img",
-    "/audioapi/v1/tasks/run",
-    "/v/chat/completions",
-    "/v/responses",
-    "/v/completions",
-    "/v/messages",
-    "/v/messages/count_tokens",
-    "/v/embeddings",
-    "/v/rerank",
-    "/v/reranking",
-)
-FORM_ROUTES = ("/v1/audio/transcriptions", "/v1/images/edits")
-INFER_ROUTES = frozenset({*JSON_ROUTES, *FORM_ROUTES})
-QUERY_ROUTES = ("/v1/audio/voices", "/sdapi/v1/loras", "/props")
-
-
-def upstream_target(target: str) -> str:
-    """Path and query as the upstream knows them: ``/v/x`` is ``/x``, ``/audioapi/v1/x`` is ``/v1/x``."""
-    if not target.startswith(("/audioapi/", "/v/")):
-        return target
-    return target[target.index("/", 1) :]
-
 
 async def infer(request: web.Request, visit: Visit) -> web.StreamResponse:
     """A POST whose model stands in its JSON body, or in a form.
 
     JSON is recognised by how it begins, not by its content type: ``curl -d`` calls everything a form.
     """
-    form = request.content_type if "form" in request.headers.get("Content-Type", "").lower() else ""
+    form = visit.head.form
     if form == "multipart/form-data":
         return await _infer_multipart(request, visit)
     site = visit.site
@@ -73,7 +34,7 @@ async def infer(request: web.Request, visit: Visit) -> web.StreamResponse:
     visit.stream = asked.stream
     destination = find_destination(site, asked.name if body else request.query.get("model"), visit)
     rules = destination.rules
-    if isinstance(destination.served_by, Model):
+    if (asked.keep_alive or asked.ttl) and isinstance(destination.served_by, Model):
         rules = take_residency(asked, rules, destination.served_by, visit, site.config)
     return await _send(request, visit, destination, apply_rules(body, rules))
 
@@ -119,11 +80,12 @@ async def infer_by_query(request: web.Request) -> web.StreamResponse:
 def _send(
     request: web.Request, visit: Visit, destination: Destination, body: bytes | BodySource | None
 ) -> Awaitable[web.StreamResponse]:
-    target = upstream_target(raw_target(request))
+    head = visit.head
+    target = head.upstream_target
     if destination.renamed and "model" in request.query:
         path, _, query = target.partition("?")
         target = f"{path}?{rename_urlencoded(query.encode(), destination.name).decode()}"
-    return dispatch(request, visit, destination, target=target, body=body, path=request.path)
+    return dispatch(request, visit, destination, target=target, body=body, path=head.path)
 
 
 async def _infer_routed(request: web.Request) -> web.StreamResponse:

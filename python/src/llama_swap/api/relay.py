@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -17,7 +16,7 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Outcome, Outgoing, is_replayable
 from llama_swap.proxy.forward import forward
-from llama_swap.proxy.websocket import tunnel, wants_websocket
+from llama_swap.proxy.websocket import tunnel
 from llama_swap.supervisor import Instance
 
 # From the last sign of a process to the moment it is reaped it takes milliseconds.
@@ -27,25 +26,26 @@ _CODING = frozenset({"content-encoding"})
 _OURS_AND_CODING = CREDENTIAL_HEADERS | _CODING
 
 
-def raw_target(request: web.Request) -> str:
-    """Path and query exactly as the client sent them; of an absolute-form target without scheme and host."""
-    raw = request.raw_path
-    if raw.startswith("/"):
-        return raw
-    parts = urlsplit(raw)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
 def relay(
     request: web.Request, visit: Visit, model: Model, *, target: str, body: bytes | BodySource | None
 ) -> Awaitable[web.StreamResponse]:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
-    outgoing = _outgoing(request, visit, model, target, body)
-    if model.ignore_websockets and wants_websocket(request):
+    # A body that is held was unpacked to find the model.
+    held, passing = (_OURS_AND_CODING, CREDENTIAL_HEADERS) if visit.site.config.api_keys else (_CODING, _NOTHING)
+    outgoing = Outgoing(
+        method=visit.head.method,
+        target=target,
+        headers=request.raw_headers,
+        body=body,
+        model=model.id,
+        drop_headers=held if isinstance(body, bytes) else passing,
+        readable=True,
+    )
+    if visit.head.wants_websocket and model.ignore_websockets:
         return _join(request, visit, model, outgoing)
     waiting = waiting_for(request, visit.site, model, visit)
     if waiting is None:
-        return _serve_in_spite_of_a_death(request, visit, model, outgoing)
+        return _serve(request, visit, model, outgoing)
     return _serve_one_that_hears(request, visit, model, outgoing, waiting)
 
 
@@ -54,7 +54,7 @@ async def _serve_one_that_hears(
 ) -> web.StreamResponse:
     """Serve a client that is told how it stands while it waits."""
     try:
-        return await _serve_in_spite_of_a_death(request, visit, model, outgoing, waiting)
+        return await _serve(request, visit, model, outgoing, waiting)
     except RequestError as error:
         answer = waiting.fail(error)
         if answer is None:
@@ -64,32 +64,65 @@ async def _serve_one_that_hears(
         answer = waiting.fail(CANCELLED) if visit.is_cancelled_by_us else None
         if answer is None:
             raise
-        accept_cancellation()
+        accept_cancellation(request)
         return answer
     finally:
         waiting.end()
 
 
-class _NeverSentError(RequestError):
-    """The upstream could not even be connected to, so the request may be made again."""
-
-    def __init__(self, error: RequestError, instance: Instance) -> None:
-        super().__init__(error.reason, error.message, retry_after_seconds=error.retry_after_seconds)
-        self.instance = instance
-
-
-async def _serve_in_spite_of_a_death(
-    request: web.Request, visit: Visit, model: Model, outgoing: Outgoing, waiting: Waiting | None = None
+async def _serve(  # noqa: PLR0913 - what comes in, where it goes, and what is known of the attempt before
+    request: web.Request,
+    visit: Visit,
+    model: Model,
+    outgoing: Outgoing,
+    waiting: Waiting | None = None,
+    *,
+    died: Instance | None = None,
 ) -> web.StreamResponse:
-    """Serve; where the process was already dying, wait for its end and let the scheduler start another one, once."""
+    """Serve; where the process was already dying, wait for its end and let the scheduler start another one, once.
+
+    ``died`` is the instance that the attempt before came to.
+    """
+    supervisor, exchange = visit.site.supervisor, visit.exchange
+    if waiting is None:
+        leasing = supervisor.lease(model.id, terms=visit.terms)
+    else:
+        waiting.begin()
+        leasing = supervisor.lease(model.id, waiting.request_id, terms=visit.terms)
+    async with leasing as lease:
+        if waiting is not None:
+            outgoing = _into_stream(outgoing, waiting.granted())
+        visit.take(lease)
+        send = tunnel if visit.head.wants_websocket else forward
+        try:
+            return await send(request, lease.upstream, outgoing, exchange)
+        except RequestError as error:
+            never_sent = error.reason is Reason.UPSTREAM_FAILED and not exchange.was_sent
+            if not never_sent or not is_replayable(outgoing.body):
+                await lease.instance.blame(error)
+                raise
+            if died is not None:
+                raise
+            failure = error.without_traceback()
+        finally:
+            lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
+    if not await _is_gone(lease.instance):
+        raise failure
+    return await _serve_again(request, visit, model, outgoing, waiting, died=lease.instance)
+
+
+async def _serve_again(  # noqa: PLR0913 - as above
+    request: web.Request,
+    visit: Visit,
+    model: Model,
+    outgoing: Outgoing,
+    waiting: Waiting | None,
+    *,
+    died: Instance,
+) -> web.StreamResponse:
+    """Serve a request that came to an instance that was dying, which is gone now."""
     try:
-        return await _serve(request, visit, model, outgoing, waiting)
-    except _NeverSentError as failure:
-        died = failure.instance
-        if not await _is_gone(died):
-            raise
-    try:
-        return await _serve(request, visit, model, outgoing, waiting)
+        return await _serve(request, visit, model, outgoing, waiting, died=died)
     except RequestError as error:
         if error.reason is Reason.YIELDED and died.yielded_because:
             why, _ = await died.why_cut()
@@ -104,31 +137,6 @@ async def _is_gone(instance: Instance) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-async def _serve(
-    request: web.Request, visit: Visit, model: Model, outgoing: Outgoing, waiting: Waiting | None
-) -> web.StreamResponse:
-    supervisor, exchange = visit.site.supervisor, visit.exchange
-    if waiting is None:
-        leasing = supervisor.lease(model.id, terms=visit.terms)
-    else:
-        waiting.begin()
-        leasing = supervisor.lease(model.id, waiting.request_id, terms=visit.terms)
-    async with leasing as lease:
-        if waiting is not None:
-            outgoing = _into_stream(outgoing, waiting.granted())
-        visit.take(lease)
-        send = tunnel if wants_websocket(request) else forward
-        try:
-            return await send(request, lease.upstream, outgoing, exchange)
-        except RequestError as error:
-            if error.reason is Reason.UPSTREAM_FAILED and not exchange.was_sent and is_replayable(outgoing.body):
-                raise _NeverSentError(error, lease.instance) from error
-            await lease.instance.blame(error)
-            raise
-        finally:
-            lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
 
 
 def _into_stream(outgoing: Outgoing, early: EarlyStream | None) -> Outgoing:
@@ -153,19 +161,3 @@ def is_loaded(site: Site, model: Model) -> bool:
     """Whether a model could serve right now."""
     instance = site.supervisor.instance_of(model.id)
     return instance is not None and instance.ready_at is not None and not instance.stop_asked
-
-
-def _outgoing(
-    request: web.Request, visit: Visit, model: Model, target: str, body: bytes | BodySource | None
-) -> Outgoing:
-    # A body that is held was unpacked to find the model.
-    held, passing = (_OURS_AND_CODING, CREDENTIAL_HEADERS) if visit.site.config.api_keys else (_CODING, _NOTHING)
-    return Outgoing(
-        method=request.method,
-        target=target,
-        headers=request.raw_headers,
-        body=body,
-        model=model.id,
-        drop_headers=held if isinstance(body, bytes) else passing,
-        readable=True,
-    )

@@ -87,8 +87,10 @@ class Site:
     @property
     def directory(self) -> Directory:
         """What that says to requests."""
-        directory, config = self.desk.directory, self.supervisor.config
-        return directory if directory is not None and directory.config is config else self.desk.renew(config)
+        directory = self.desk.directory
+        if directory is None or directory.config is not self.supervisor.config:
+            directory = self.desk.renew(self.supervisor.config)
+        return directory
 
     @property
     def active_profile(self) -> Profile | None:

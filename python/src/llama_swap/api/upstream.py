@@ -8,7 +8,7 @@ from aiohttp import web
 from llama_swap.api.directory import Destination
 from llama_swap.api.dispatch import dispatch, pass_on
 from llama_swap.api.names import locate, pinned
-from llama_swap.api.relay import is_loaded, raw_target, relay
+from llama_swap.api.relay import is_loaded, relay
 from llama_swap.api.site import Site
 from llama_swap.api.visit import Visit, visit_of
 from llama_swap.config import Model
@@ -51,7 +51,7 @@ async def to_upstream(request: web.Request) -> web.StreamResponse:
     """Forward any request to a model's server, starting it where the path is not one of ``upstream.ignorePaths``."""
     visit = visit_of(request)
     site = visit.site
-    path, question, query = raw_target(request).partition("?")
+    path, question, query = visit.head.target.partition("?")
     found = split_path(site, path, visit)
     if found.rest is None:
         status = web.HTTPMovedPermanently if request.method in ("GET", "HEAD") else web.HTTPPermanentRedirect
@@ -75,7 +75,7 @@ def _require_loaded_for_assets(site: Site, model: Model, path: str) -> None:
 async def comfyui_root(request: web.Request) -> web.StreamResponse:
     """``/comfyui`` is ``/comfyui/``."""
     status = web.HTTPMovedPermanently if request.method in ("GET", "HEAD") else web.HTTPPermanentRedirect
-    _, question, query = raw_target(request).partition("?")
+    _, question, query = visit_of(request).head.target.partition("?")
     raise status(f"{_COMFYUI}{question}{query}")
 
 
@@ -87,7 +87,7 @@ async def to_comfyui(request: web.Request) -> web.StreamResponse:
     if model is None:
         raise RequestError(Reason.MODEL_UNKNOWN, f"local model {COMFYUI_MODEL} not found")
     visit.requested = visit.model = model.id
-    target = raw_target(request).removeprefix("/comfyui")
+    target = visit.head.target.removeprefix("/comfyui")
     if target.partition("?")[0] != "/" and not is_loaded(site, model):
         raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; only {_COMFYUI} can start it")
     body = StreamedBody(request, limit_bytes=site.config.max_body_bytes) if request.body_exists else None

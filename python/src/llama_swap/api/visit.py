@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from llama_swap.activity import InflightRequest
+from llama_swap.api.head_notes import NO_HEAD, HeadNotes
 from llama_swap.errors import RequestError
 from llama_swap.proxy.exchange import Exchange
 from llama_swap.scheduler.events import NO_TERMS, Terms
@@ -21,6 +22,7 @@ class Visit(msgspec.Struct, eq=False):
 
     Attributes:
         site: where it came to.
+        head: what the head of the request says.
         started_at: monotonic seconds.
         stream: the client asked for an event stream.
         refusal: what a stream that had begun was told instead of an answer.
@@ -31,6 +33,7 @@ class Visit(msgspec.Struct, eq=False):
     """
 
     site: "Site"
+    head: HeadNotes = NO_HEAD
     started_at: float = msgspec.field(default_factory=time.monotonic)
     requested: str = ""
     model: str = ""

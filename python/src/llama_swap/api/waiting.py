@@ -20,10 +20,8 @@ from llama_swap.config import Model
 from llama_swap.errors import RequestError
 from llama_swap.proxy.early import EarlyStream, can_begin_early
 from llama_swap.proxy.forward import RelayedResponse
-from llama_swap.proxy.websocket import wants_websocket
 
 _CHAT = "/v1/chat/completions"
-_EVENT_STREAM = "text/event-stream"
 _PROGRESS_SECONDS = 0.75
 _SILENT_SECONDS = 10.0
 _RULE = "─" * 20
@@ -121,8 +119,8 @@ def waiting_for(request: web.Request, site: Site, model: Model, visit: Visit) ->
 
     Where the body is not read (``/upstream``, forms), ``Accept: text/event-stream`` says that a stream is wanted.
     """
-    wants_stream = visit.stream or _EVENT_STREAM in request.headers.get("Accept", "")
-    if not wants_stream or wants_websocket(request) or not can_begin_early(request):
+    head = visit.head
+    if not (visit.stream or head.accepts_stream) or head.wants_websocket or not can_begin_early(request):
         return None
-    tells_progress = visit.stream and model.send_loading_state and request.path.startswith(_CHAT)
+    tells_progress = visit.stream and model.send_loading_state and head.path.startswith(_CHAT)
     return Waiting(request, site, model, visit, site.supervisor.new_request_id(), tells_progress)

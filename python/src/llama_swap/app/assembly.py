@@ -14,8 +14,8 @@ from llama_swap.api.context import ContextLengths
 from llama_swap.api.events import EventFeed, Picture, model_rows
 from llama_swap.api.metering import Metering
 from llama_swap.api.metrics import count_answer
+from llama_swap.api.model_routes import INFER_ROUTES, QUERY_ROUTES
 from llama_swap.api.models import describe
-from llama_swap.api.openai import FORM_ROUTES, JSON_ROUTES, QUERY_ROUTES
 from llama_swap.api.peer_servers import PeerServers
 from llama_swap.api.site import Observation, ProfileSwitch, Site, Version, counted_models
 from llama_swap.app.senses import keep, senses_of
@@ -126,7 +126,7 @@ def _metering(supervisor: Supervisor, store: Store) -> Metering:
         Recorder(store, captures),
         InflightTable(secrets),
         captures,
-        post_paths=frozenset((*JSON_ROUTES, *FORM_ROUTES)),
+        post_paths=INFER_ROUTES,
         get_paths=frozenset(QUERY_ROUTES),
     )
 
