@@ -5,7 +5,7 @@ The files are read once, when the routes are made, and served from memory. Paths
 
 import hashlib
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -76,7 +76,7 @@ def routes() -> list[web.RouteDef]:
 
 def _load() -> dict[str, _File]:
     found = {}
-    for entry in resources.files("llama_swap.api").joinpath("ui_static").iterdir():
+    for entry in Path(__file__).with_name("ui_static").iterdir():
         content_type = _TYPES.get("." + entry.name.rpartition(".")[2])
         if content_type is not None:
             body = entry.read_bytes()

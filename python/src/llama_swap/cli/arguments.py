@@ -1,7 +1,6 @@
 """The command line: llama-swap's flags with one dash or two, and the sub-commands."""
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +52,8 @@ def _two_dashes(word: str) -> str:
 
 
 def _refuse_command(name: str) -> NoReturn:
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     nearest = difflib.get_close_matches(name, _COMMANDS, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are: {', '.join(_COMMANDS)}"
     _parser("llama-swap", "").error(f"unknown command {name!r}{hint}")

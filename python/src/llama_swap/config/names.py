@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from llama_swap.config.problems import KeyPath
 
@@ -44,6 +43,8 @@ def nearest_name(name: str, known: Iterable[str], *, likeness: float = 0.6) -> s
         known: what it may stand for.
         likeness: from 0 (nothing in common) to 1 (equal), as :mod:`difflib` measures it.
     """
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     by_folded = {candidate.casefold(): candidate for candidate in known}
     found = get_close_matches(name.casefold(), by_folded, n=1, cutoff=likeness)
     return by_folded[found[0]] if found else None

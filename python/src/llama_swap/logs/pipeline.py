@@ -2,7 +2,6 @@
 
 import json
 import logging
-import logging.handlers
 import os
 import sys
 import time
@@ -26,6 +25,7 @@ LEVELS: Final = MappingProxyType(
 )
 # The values of fields with these names are never printed, whoever logs them.
 _SECRET_FIELDS: Final = frozenset({"authorization", "x-api-key", "api_key", "api_keys", "cookie", "password", "token"})
+_HANDLER: Final = "llama-swap"
 
 Fields = MutableMapping[str, Any]
 
@@ -186,25 +186,24 @@ def _logfmt(fields: Fields) -> str:
     return " ".join(f"{key}={logfmt_value(value)}" for key, value in fields.items())
 
 
-class _StandardLibraryRecords:
-    """What a :class:`logging.handlers.QueueHandler` needs of a queue: records go straight to structlog."""
-
-    __slots__ = ()
-
-    def put_nowait(self, record: logging.LogRecord) -> None:
-        """Log a record that the handler has formatted."""
-        message, _, trace = record.getMessage().partition("\n")
-        fields = {"exception": trace} if trace else {}
-        level = max(logging.DEBUG, min(record.levelno // 10 * 10, logging.CRITICAL))
-        structlog.get_logger().log(level, message, logger=record.name, **fields)
-
-
 def _take_standard_library(level: int) -> None:
     """Let warnings of libraries (asyncio, aiohttp) appear in our log; their chatter only when debugging."""
-    handler = logging.handlers.QueueHandler(_StandardLibraryRecords())  # type: ignore[arg-type] # only put_nowait is called
+    handler = logging.Handler()
+    handler.name = _HANDLER
+
+    def emit(record: logging.LogRecord) -> None:
+        try:
+            message, _, trace = handler.format(record).partition("\n")
+            fields = {"exception": trace} if trace else {}
+            severity = max(logging.DEBUG, min(record.levelno // 10 * 10, logging.CRITICAL))
+            structlog.get_logger().log(severity, message, logger=record.name, **fields)
+        except Exception:  # noqa: BLE001 - as handlers do: a record that cannot be formatted is its caller's bug
+            handler.handleError(record)
+
+    handler.emit = emit  # type: ignore[method-assign] # instead of a class; QueueHandler's module takes half a megabyte
     root = logging.getLogger()
     for old in root.handlers[:]:
-        if isinstance(old, logging.handlers.QueueHandler):
+        if old.name == _HANDLER:
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO if level == logging.DEBUG else max(level, logging.WARNING))

@@ -5,12 +5,11 @@ Names and labels of the host and the devices are llama-swap's (v250, internal/pe
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from llama_swap.metrics.host import HostSample
+from llama_swap.metrics.moment import Moment
 from llama_swap.metrics.performance import memory_percent
 from llama_swap.metrics.views import DeviceView, ModelMemory
 from llama_swap.scheduler.snapshot import PoolView, Snapshot, Standing
@@ -19,51 +18,20 @@ _LOAD_INTERVALS = ("1m", "5m", "15m")
 _DEVICE_LABELS = ("id", "name", "uuid")
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What the gauges are made of; each part is None until it is known.
-
-    Attributes:
-        heartbeat_age_seconds: since the supervisor's loop last reported life.
-        memory: by model.
-    """
-
-    snapshot: Snapshot | None = None
-    heartbeat_age_seconds: float | None = None
-    host: HostSample | None = None
-    devices: Collection[DeviceView] = ()
-    memory: Mapping[str, ModelMemory] = field(default_factory=dict)
-
-
-class Gauges(Collector):
-    """All gauges of a moment.
-
-    Args:
-        moment: asked once for every page.
-    """
-
-    def __init__(self, moment: Callable[[], Moment]) -> None:
-        self._moment = moment
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: without this the registry would collect once to learn the names."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """The series of this moment."""
-        moment = self._moment()
-        if moment.snapshot is not None:
-            yield from _scheduler(moment.snapshot)
-        if moment.heartbeat_age_seconds is not None:
-            yield _gauge(
-                "llamaswap_scheduler_heartbeat_age_seconds",
-                "Time since the supervisor's loop last reported life",
-                [((), moment.heartbeat_age_seconds)],
-            )
-        yield from _memory(moment.memory)
-        if moment.host is not None:
-            yield from _host(moment.host)
-        yield from _devices(moment.devices)
+def gauges(moment: Moment) -> Iterator[Metric]:
+    """All series of a moment."""
+    if moment.snapshot is not None:
+        yield from _scheduler(moment.snapshot)
+    if moment.heartbeat_age_seconds is not None:
+        yield _gauge(
+            "llamaswap_scheduler_heartbeat_age_seconds",
+            "Time since the supervisor's loop last reported life",
+            [((), moment.heartbeat_age_seconds)],
+        )
+    yield from _memory(moment.memory)
+    if moment.host is not None:
+        yield from _host(moment.host)
+    yield from _devices(moment.devices)
 
 
 def _gauge(

@@ -1,11 +1,12 @@
 """The series that count what happens: their names, labels, units, buckets and meaning."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from llama_swap.metrics.tally import Distribution, Tally
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 PREFIX = "llamaswap"
 _WAITS = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -15,7 +16,7 @@ _RELEASES = (0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30)
 _SPEEDS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000)
 
 
-class Instruments(Collector):
+class Instruments:
     """Every counter and histogram of the service.
 
     Each has the label ``model`` first: the ID of a configured model, or "" for a name that stands for none.
@@ -64,12 +65,8 @@ class Instruments(Collector):
         for instrument in self._all:
             instrument.keep(models)
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: without this the registry would collect once to learn the names."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """All of them."""
+    def families(self) -> "Iterator[Metric]":
+        """What all of them have counted."""
         for instrument in self._all:
             yield instrument.family()
 

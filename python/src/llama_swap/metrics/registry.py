@@ -4,18 +4,20 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-
-from llama_swap.metrics.gauges import Gauges, Moment
 from llama_swap.metrics.host import HostSample
-from llama_swap.metrics.instruments import PREFIX, Instruments
+from llama_swap.metrics.instruments import Instruments
 from llama_swap.metrics.lifecycle import Lifecycle
+from llama_swap.metrics.moment import Moment
 from llama_swap.metrics.traffic import Traffic
 from llama_swap.metrics.views import DeviceView, ModelMemory, UsageView
 from llama_swap.scheduler.commands import Decision, GrantLease, RejectRequest
 from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from llama_swap.metrics.page import Page
 
 _NO_MODEL = ""
 _NO_MEMORY: Mapping[str, ModelMemory] = MappingProxyType({})
@@ -31,16 +33,13 @@ class Metrics:
 
     def __init__(self, models: Collection[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._registry = CollectorRegistry()
         self._instruments = Instruments()
         self._lifecycle = Lifecycle(self._instruments, self._label)
         self._traffic = Traffic(self._instruments, self._label)
         self._models = frozenset(models)
         self._moment = Moment()
         self._heartbeat_at: float | None = None
-        self._registry.register(self._instruments)
-        self._registry.register(Gauges(self._moment_now))
-        ProcessCollector(namespace=PREFIX, registry=self._registry)
+        self._page: Page | None = None
 
     # -- what happens ---------------------------------------------------------
 
@@ -129,8 +128,12 @@ class Metrics:
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format 0.0.4; may be called in a thread, as it takes milliseconds."""
+        from llama_swap.metrics.page import Page  # noqa: PLC0415 - see there
+
         self._traffic.add_up()
-        return generate_latest(self._registry)
+        if self._page is None:
+            self._page = Page(self._instruments, self._moment_now)
+        return self._page.text()
 
     def _moment_now(self) -> Moment:
         moment, beat = self._moment, self._heartbeat_at

@@ -2,13 +2,16 @@
 
 The instruments of prometheus-client take a lock and several calls for each count, which is ten times the work; its
 families, registry and text format are used as they are. Reading in another thread sees each count before or after.
+The library is imported when a page is asked for (:mod:`.page`).
 """
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+if TYPE_CHECKING:
+    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 _MODEL = "model"
 
@@ -38,8 +41,10 @@ class Tally:
         """Forget all other models."""
         self._counts = {labels: count for labels, count in self._counts.items() if labels[0] in models}
 
-    def family(self) -> CounterMetricFamily:
+    def family(self) -> "CounterMetricFamily":
         """What has been counted."""
+        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - see above
+
         family = CounterMetricFamily(self.name, self.meaning, labels=self._labels)
         for labels, count in self._counts.copy().items():
             family.add_metric(labels, count)
@@ -92,8 +97,10 @@ class Distribution:
         self._counts = {model: counts for model, counts in self._counts.items() if model in models}
         self._sums = {model: total for model, total in self._sums.items() if model in models}
 
-    def family(self) -> HistogramMetricFamily:
+    def family(self) -> "HistogramMetricFamily":
         """What has been counted."""
+        from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - see above
+
         family = HistogramMetricFamily(self.name, self.meaning, labels=(_MODEL,))
         sums = self._sums.copy()
         for model, counts in self._counts.copy().items():
