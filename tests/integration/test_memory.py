@@ -135,6 +135,23 @@ def test_r11_holds_for_groups_too(service, card):
     assert not service.journal("out-of-memory")
 
 
+def test_a_game_that_starts_while_a_model_leaves(service, card):
+    """What it takes is not waited for as if the model had it still."""
+    machine = card(24)
+    router = {"use": "group", "settings": {"fit": {"releaseTimeout": 600}}}
+    service.write({"models": {n: service.model(gib(16, vram_release=2)) for n in "ab"}, "routing": {"router": router}})
+    service.start(env=machine.env)
+    service.wait_until(lambda: pools(service))
+    service.echo("a")
+    service.wait_until(lambda: claim(service, "a") == 16)
+    with ThreadPoolExecutor() as client:
+        answer = client.submit(service.echo, "b")
+        service.wait_until(lambda: service.journal("exit", "a"))
+        machine.foreign(gpu0=7)
+        assert answer.result()["name"] == "b"
+    assert not service.journal("out-of-memory")
+
+
 def test_nothing_is_held_when_nobody_is_there(serve, service, card):
     """After its idle time a model is gone with every byte; the service itself never made a CUDA context."""
     machine = card(24)

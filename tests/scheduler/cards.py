@@ -26,6 +26,7 @@ class Machine:
         foreign: GPU number -> GiB that others use.
         host_foreign: GiB that others use of the host.
         tells_who: the driver says which process has what.
+        lists_others: and what those have that are not ours.
         problem: why the driver does not answer.
     """
 
@@ -41,6 +42,7 @@ class Machine:
         self.lingering = []  # [(pool, bytes)] of dead processes
         self.slow = set()  # models whose memory comes back only when told
         self.tells_who = True
+        self.lists_others = True
         self.problem = ""
 
     def free(self, number):
@@ -95,7 +97,8 @@ class Machine:
         foreign = total - free - sum(held.values())
         if not self.tells_who:
             return PoolReading(pool, f"GPU {number}", number, total, free)
-        return PoolReading(pool, f"GPU {number}", number, total, free, held, foreign_bytes=foreign)
+        listed = int(self.foreign[number] * GIB) if self.lists_others else None
+        return PoolReading(pool, f"GPU {number}", number, total, free, held, foreign_bytes=foreign, listed_bytes=listed)
 
     def _host_reading(self):
         held = {instance: sizes.get(HOST, 0) for instance, sizes in self.held.items()}

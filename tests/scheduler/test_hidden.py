@@ -29,7 +29,9 @@ def play_hidden(play_fit):
 
 def _without(pool, ids):
     held = {instance: size for instance, size in pool.held.items() if instance not in ids}
-    return replace(pool, held=held, hidden=ids, foreign_bytes=pool.total_bytes - pool.free_bytes - sum(held.values()))
+    foreign = pool.total_bytes - pool.free_bytes - sum(held.values())
+    shown = None if pool.listed_bytes is None else pool.listed_bytes + sum(pool.held.values()) - sum(held.values())
+    return replace(pool, held=held, hidden=ids, foreign_bytes=foreign, listed_bytes=shown)
 
 
 def test_it_keeps_what_it_was_promised(play_hidden):

@@ -212,6 +212,35 @@ def test_memory_on_its_way_back_is_waited_for(play_fit):
     assert p.snapshot().release_lag_seconds == 0.5
 
 
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_what_others_take_meanwhile_is_not_waited_for(play_fit, is_measured):
+    """A game starts while a model leaves: that memory is not on its way back, and hides nothing that is."""
+    p = play_fit({"a": 16, "b": 14}, decides=False)
+    p.answers = is_measured
+    p.arrives(1, "a").expect("start a").ready("a").expect("grant 1", *([] if is_measured else ["measure"])).goes(1)
+    p.arrives(2, "b").expect("stop a")
+    p.machine.slow = {"a"}
+    p.answers = True
+    p.at(1).exits("a")
+    p.machine.foreign[0] = 5
+    p.at(1.1).measures().at(1.2).ticks().at(1.3).ticks()
+    assert p.phase("a") is Standing.RELEASING
+    p.machine.lingering.clear()
+    p.at(1.4).ticks().expect("start b")
+
+
+def test_what_others_take_that_is_not_listed_is_waited_for(play_fit):
+    """Nobody can tell it from what a model has left behind."""
+    p = play_fit({"a": 16, "b": 14}, decides=False, release=2.0).runs("a").arrives(1, "b").expect("stop a")
+    p.machine.slow, p.machine.lists_others = {"a"}, False
+    p.at(1).exits("a")
+    p.machine.lingering.clear()
+    p.machine.foreign[0] = 5
+    p.at(2).ticks().at(2.9).ticks()
+    assert p.phase("a") is Standing.RELEASING
+    p.at(3).ticks().expect("start b")
+
+
 def test_memory_that_never_comes_back_is_given_up(play_fit):
     """After the release timeout; what then does not fit is refused with the truth."""
     p = play_fit({"a": 16, "b": 14}, release=2.0).runs("a").arrives(1, "b").expect("stop a")

@@ -297,6 +297,7 @@ class World:
             int(self.cards.free(card) * GIB),
             held={i: size for i, size in held.items() if size},
             foreign_bytes=int((self.machine.reserved + sum(others)) * GIB),
+            listed_bytes=0,
         )
 
     def assessed(self, name, fingerprint):

@@ -56,6 +56,22 @@ def test_a_card_with_two_models_and_a_game():
     assert (host.pool, host.index, host.total_bytes, host.free_bytes) == (HOST, None, 64 * GIB, 40 * GIB)
 
 
+@pytest.mark.parametrize(
+    ("others", "listed"),
+    [
+        ((2, 1), 3 * GIB),
+        ((), 0),
+        ((2, None), None),  # the driver knows it, but not its memory
+        ((30,), None),  # more than there is: fields that were mixed up
+    ],
+)
+def test_what_others_are_listed_with(others, listed):
+    """Their sum without ours, as far as it can be believed."""
+    uses = [ProcessUse(10 + n, gib and gib * GIB) for n, gib in enumerate((4, *others))]
+    _, pool = measured(reading(card(processes=tuple(uses)), i1=holding(gpu0=4))).pools
+    assert pool.listed_bytes == listed
+
+
 def test_the_file_that_a_model_maps_counts_where_it_computes():
     """On the CPU it is needed again although it counts as free; behind a GPU it was only read on the way."""
     event = measured(reading(card(), i1=holding(2, 20, gpu0=0), i2=holding(1, 20, gpu0=8)))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from llama_swap.scheduler.commands import StopCause
+from llama_swap.scheduler.memory import Level
 from llama_swap.scheduler.spec import ModelSpec
 
 
@@ -51,7 +52,7 @@ class Claims:
         reserved: what it was promised at its start.
         is_reserved: memory decided about that, even if it was promised nothing.
         held: what its processes kept from being free at the last reading.
-        levels: what was free or ours of a device at that reading.
+        levels: how full a device was at that reading.
         fallen: ``held`` and ``levels`` of the reading before, where it held much more then.
         peak: the most that it held, or needed besides what it held, at any reading.
         measured: the pools with a reading that began after it was ready and says who has what.
@@ -61,8 +62,8 @@ class Claims:
     reserved: dict[str, int] = field(default_factory=dict)
     is_reserved: bool = False
     held: dict[str, int] = field(default_factory=dict)
-    levels: dict[str, int] = field(default_factory=dict)
-    fallen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    levels: dict[str, Level] = field(default_factory=dict)
+    fallen: dict[str, tuple[int, Level]] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     measured: frozenset[str] = frozenset()
     last: dict[str, int] | None = None
@@ -118,9 +119,9 @@ class Instance:
         devices: the devices it was confined to; () is none in particular.
         is_alone: it was started beside nobody who could leave, because what it needs was not known for sure.
         release_by: when its memory counts as lost if it has not come back until then; None before its exit.
-        before: device -> bytes that were free or ours before its start.
-        roof: device -> bytes that are free or ours once most of its memory is back.
-        risen: how much was free or ours at the last reading after its exit.
+        before: how full each device was before its start.
+        roof: how full each device is at most once most of its memory is back.
+        risen: device -> bytes that others did not use at the last reading after its exit, or took since.
     """
 
     instance_id: int
@@ -144,8 +145,8 @@ class Instance:
     is_alone: bool = False
     claims: Claims = field(default_factory=Claims)
     release_by: float | None = None
-    before: dict[str, int] = field(default_factory=dict)
-    roof: dict[str, int] = field(default_factory=dict)
+    before: dict[str, Level] = field(default_factory=dict)
+    roof: dict[str, Level] = field(default_factory=dict)
     risen: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from llama_swap.scheduler.events import MemoryMeasured
 from llama_swap.scheduler.instance import Instance
-from llama_swap.scheduler.memory import HOST, PoolReading
+from llama_swap.scheduler.memory import HOST, Level, PoolReading, level_of
 
 FRESH_SECONDS = 1.0
 """A model is started, or refused for want of memory, on a reading that began no longer ago than this."""
@@ -160,7 +160,7 @@ def note_held(instance: Instance, reading: PoolReading) -> None:
         claims.fallen[pool] = (before, claims.levels[pool])
     else:
         claims.fallen.pop(pool, None)
-    claims.held[pool], claims.levels[pool] = held, free_or_ours(reading)
+    claims.held[pool], claims.levels[pool] = held, level_of(reading)
     claims.peak[pool] = max(claims.peak.get(pool, 0), held, reading.footprints.get(instance.instance_id, 0))
     if instance.is_looked_at:
         claims.measured |= {pool}
@@ -177,44 +177,43 @@ def part(instance: Instance, memory: Memory) -> bool:
         held, level = _left_at_exit(instance, memory, pool)
         if not instance.is_looked_at and pool in instance.before and _tells(memory.pools[pool], instance):
             likely = max(held, instance.claims.reserved.get(pool, 0))
-            instance.roof[pool] = instance.before[pool] - max(HELD_BYTES, int((1 - RETURNED_SHARE) * likely))
+            instance.roof[pool] = _below(instance.before[pool], max(HELD_BYTES, int((1 - RETURNED_SHARE) * likely)))
             left[pool] = held
         elif held > HELD_BYTES:
-            instance.roof[pool] = level - int((1 - RETURNED_SHARE) * held)
+            instance.roof[pool] = _below(level, int((1 - RETURNED_SHARE) * held))
             left[pool] = held
     instance.claims.last = left
     return bool(left)
 
 
-def free_or_ours(reading: PoolReading) -> int:
-    """What others do not use, where the driver says who has what; else what is free."""
-    return reading.free_bytes + sum((reading.held or {}).values())
+def _below(level: Level, less_bytes: int) -> Level:
+    return level._replace(unused_bytes=level.unused_bytes - less_bytes)
 
 
-def _left_at_exit(instance: Instance, memory: Memory, pool: str) -> tuple[int, int]:
-    """What an instance held last, and what is free or ours once that is back."""
+def _left_at_exit(instance: Instance, memory: Memory, pool: str) -> tuple[int, Level]:
+    """What an instance held last, and how full the device is once that is back."""
     reading, claims = memory.pools[pool], instance.claims
     if _tells(reading, instance):
-        return claims.fallen.get(pool) or (claims.held.get(pool, 0), free_or_ours(reading))
+        return claims.fallen.get(pool) or (claims.held.get(pool, 0), level_of(reading))
     held = claims.of(pool) - outstanding_of(instance, reading)
-    return held, free_or_ours(reading) + held
+    return held, _below(level_of(reading), -held)
 
 
 def watch_return(instance: Instance, readings: Mapping[str, PoolReading]) -> bool:
     """Note how much memory is back by a reading that began after an exit; whether that is all there will be.
 
     Nobody holds it, most of it is free, and either all of it is or it does not rise any more: drivers keep some,
-    and give back little by little. What others of ours took meanwhile counts as risen, so a neighbour that loads
-    hides nothing.
+    and give back little by little. What others took meanwhile counts as risen, be they of ours or listed by the driver,
+    so neither a neighbour that loads nor a game that starts hides anything.
     """
     is_back = True
     for pool, level in instance.roof.items():
         reading = readings.get(pool)
         if reading is None or instance.instance_id in (reading.held or {}):
             return False
-        seen, before = free_or_ours(reading), instance.risen.get(pool)
+        seen, before = level.unused_since(reading), instance.risen.get(pool)
         instance.risen[pool] = seen
-        whole = level + int((1 - RETURNED_SHARE) * (instance.claims.last or {}).get(pool, 0))
+        whole = level.unused_bytes + int((1 - RETURNED_SHARE) * (instance.claims.last or {}).get(pool, 0))
         is_rising = before is None or seen > before + HELD_BYTES
-        is_back &= seen >= level and (seen + HELD_BYTES >= whole or not is_rising)
+        is_back &= seen >= level.unused_bytes and (seen + HELD_BYTES >= whole or not is_rising)
     return is_back

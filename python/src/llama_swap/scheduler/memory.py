@@ -7,6 +7,7 @@ Models that compute on a device without memory of its own (integrated GPUs, NVID
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 HOST = "host"
 """The pool of the machine's own memory."""
@@ -95,6 +96,8 @@ class PoolReading:
         foreign_bytes: what others use: used minus ours; None where that is unknown.
         hidden: the instances that have memory which is not seen to be theirs, as in containers without a name; what
             they have is part of what others use.
+        listed_bytes: what the driver lists other processes with; less than what others use by all that it keeps for
+            itself or has not cleaned up yet. None where it does not tell of all of them.
     """
 
     pool: str
@@ -106,3 +109,28 @@ class PoolReading:
     footprints: Mapping[int, int] = field(default_factory=dict)
     foreign_bytes: int | None = None
     hidden: frozenset[int] = frozenset()
+    listed_bytes: int | None = None
+
+
+class Level(NamedTuple):
+    """How full a pool was at some time.
+
+    Attributes:
+        unused_bytes: what others do not use, where the driver says who has what; else what is free.
+        listed_bytes: as in the reading; what is listed with a hidden instance makes what others take look less.
+    """
+
+    unused_bytes: int
+    listed_bytes: int | None
+
+    def unused_since(self, reading: PoolReading) -> int:
+        """What others do not use by a reading, or took since then: none of that is anybody else's to give back."""
+        now = level_of(reading)
+        if self.listed_bytes is None or now.listed_bytes is None:
+            return now.unused_bytes
+        return now.unused_bytes + max(0, now.listed_bytes - self.listed_bytes)
+
+
+def level_of(reading: PoolReading) -> Level:
+    """How full a pool is by a reading."""
+    return Level(reading.free_bytes + sum((reading.held or {}).values()), reading.listed_bytes)

@@ -14,8 +14,8 @@ from llama_swap.scheduler.deadline import calm_until
 from llama_swap.scheduler.errands import run_errands
 from llama_swap.scheduler.events import RequestArrived
 from llama_swap.scheduler.facts import fail_start
-from llama_swap.scheduler.ledger import free_or_ours
 from llama_swap.scheduler.measured import give_up_memory
+from llama_swap.scheduler.memory import level_of
 from llama_swap.scheduler.placing import confined_to, placements_of, waiters_in_order
 from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.seating import Placement, Step
@@ -313,7 +313,7 @@ def _start(state: State, placement: Placement, commands: list[Command], now: flo
     instance.is_pinned, instance.is_alone = state.is_pinned(model), placement.is_alone
     instance.claims.reserved, instance.claims.is_reserved = dict(placement.taken), state.is_ruled_by_memory
     instance.devices = confined_to(state, placement)
-    instance.before = {device: free_or_ours(state.memory.pools[device]) for device in state.memory.devices}
+    instance.before = {device: level_of(state.memory.pools[device]) for device in state.memory.devices}
     state.instances[model] = instance
     commands.append(StartProcess(instance.instance_id, model, because, instance.devices))
 
