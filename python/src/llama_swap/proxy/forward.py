@@ -6,7 +6,6 @@ itself; after it the client has bytes of an answer, which is then never ended cl
 
 import asyncio
 import re
-from collections.abc import Sequence
 from time import monotonic
 
 from aiohttp import web
@@ -16,8 +15,8 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.early import EarlyStream
 from llama_swap.proxy.exchange import BodySource, Exchange, Outcome, Outgoing, is_replayable
-from llama_swap.proxy.headers import request_headers, request_line, serialize
 from llama_swap.proxy.relay import Ending, Relay
+from llama_swap.proxy.sent_head import request_head
 from llama_swap.proxy.truncation import end_cut_short, last_event, reset, send_last_event
 from llama_swap.proxy.upstream import Upstream
 
@@ -100,26 +99,6 @@ async def forward(
 def has_left(request: web.BaseRequest) -> bool:
     """Whether the client is gone."""
     return request.transport is None or request.transport.is_closing()
-
-
-def request_head(
-    request: web.BaseRequest, upstream: Upstream, outgoing: Outgoing, hop: Sequence[tuple[bytes, bytes]]
-) -> bytes:
-    """The head of the request to the upstream, with headers for this connection alone."""
-    body = outgoing.body
-    length = len(body) if isinstance(body, bytes) else body.length_bytes if body is not None else None
-    headers = request_headers(
-        outgoing.headers,
-        authority=upstream.authority,
-        remote=None if outgoing.hides_client else request.remote,
-        dropped=outgoing.drop_headers,
-        method=outgoing.method,
-        length_bytes=length,
-        chunked=body is not None and length is None,
-        hop=hop,
-        readable=outgoing.readable,
-    )
-    return serialize(request_line(outgoing.method, upstream.prefix, outgoing.target), headers)
 
 
 def _could_hide_request(body: bytes | BodySource | None) -> bool:

@@ -10,9 +10,10 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.answer import MAX_HEAD_BYTES, BadAnswerError, read_head
 from llama_swap.proxy.connection import UpstreamConnection
 from llama_swap.proxy.exchange import Exchange, Outcome, Outgoing
-from llama_swap.proxy.forward import RelayedResponse, connect, forward_on, has_left, request_head
+from llama_swap.proxy.forward import RelayedResponse, connect, forward_on, has_left
 from llama_swap.proxy.headers import response_headers, serialize
 from llama_swap.proxy.heads import check_beginning
+from llama_swap.proxy.sent_head import request_head
 from llama_swap.proxy.upstream import Upstream
 
 _SWITCHING = 101
