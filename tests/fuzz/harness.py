@@ -219,11 +219,8 @@ async def relay(pieces, *, method=b"GET", modern=True):
     wire = MemoryTransport(connection)
     connection.connection_made(wire)
 
-    async def acquire():
-        return connection
-
     upstream = SimpleNamespace(
-        authority="h", prefix="", timeouts=UpstreamTimeouts(), acquire=acquire, connect=acquire, release=lambda _: None
+        authority="h", prefix="", timeouts=UpstreamTimeouts(), take_idle=lambda: connection, release=lambda _: None
     )
     result = Relayed(b"", Exchange(), None)
     result.exchange.listener = Heard(result.pieces)

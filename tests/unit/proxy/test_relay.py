@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from llama_swap.proxy.exchange import Outcome
+from llama_swap.proxy.exchange import Outcome, Outgoing
+from llama_swap.proxy.forward import forward
 from llama_swap.proxy.upstream import UpstreamTimeouts
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -257,3 +258,28 @@ async def test_bodies_of_all_sizes_arrive(plane, wire, size):
     answer = await plane.ask(wire.post(body), EMPTY)
     assert answer.startswith(b"HTTP/1.1 200")
     assert plane.requests[0].body == body
+
+
+async def test_a_cancellation_leaves_no_doubtful_connection(plane, wire):
+    """A request cancelled in the pass in which its refusal was complete: its body may still be on the connection."""
+
+    class Cancels:
+        total_bytes = 0
+
+        def __init__(self):
+            self._task = asyncio.current_task()
+
+        def add(self, _piece):
+            self._task.cancel()
+
+    async def handle(request, exchange):
+        exchange.listener = Cancels()
+        body = await request.read()
+        return await forward(request, plane.upstream, Outgoing("POST", "/", request.raw_headers, body, "m"), exchange)
+
+    plane.on_request = handle
+    await plane.ask(wire.post(b"{}"), b"HTTP/1.1 401 U\r\nContent-Length: 2\r\n\r\nno")
+    assert (await plane.exchange_ended()).outcome is Outcome.CANCELLED
+    plane.on_request = None
+    assert (await plane.ask(wire.get, EMPTY)).startswith(OK)
+    assert plane.connections == 2

@@ -23,8 +23,13 @@ from llama_swap.proxy.upstream import Upstream
 __all__ = ["BodySource", "Exchange", "Outcome", "Outgoing", "RelayedResponse", "forward"]
 
 _SMALL_BODY_BYTES = 64 * 1024
+_REFUSED = 400
 _LAST = ((b"Connection", b"close"),)
 _OBJECT = re.compile(rb"\s*+\{")
+
+# Python 3.11 takes a detour to a member of an enumeration, and each request comes by these.
+_COMPLETE, _CUT_SHORT, _NO_ANSWER = Ending.COMPLETE, Ending.CUT_SHORT, Ending.NO_ANSWER
+_OK = Outcome.OK
 
 
 class RelayedResponse(web.StreamResponse):
@@ -79,7 +84,7 @@ async def forward(
         if relay is None:
             relay = await _attempt(request, upstream, outgoing, exchange, head=head, hides=hides, pooled=False)
         assert relay is not None  # noqa: S101 - only a pooled connection asks for another attempt
-        if relay.ending is Ending.CUT_SHORT:
+        if relay.ending is _CUT_SHORT:
             await _ask_why(relay, exchange)
         return _conclude(request, relay, outgoing, exchange)
     except RequestError as error:
@@ -110,16 +115,10 @@ def _could_hide_request(body: bytes | BodySource | None) -> bool:
     return bool(body) and not (isinstance(body, bytes) and _OBJECT.match(body))
 
 
-def _was_read(outgoing: Outgoing, relay: Relay, *, hides: bool) -> bool:
-    """Whether the upstream has certainly taken the request's body, so that its next answer is not to a piece of it."""
-    refused = relay.head is None or relay.head.status >= 400  # noqa: PLR2004 - RFC 9110's classes
-    return not outgoing.body or not (refused or hides)
-
-
-async def connect(upstream: Upstream, outgoing: Outgoing, *, pooled: bool) -> UpstreamConnection:
-    """A connection, or the reason why there is none as an error for the client."""
+async def connect(upstream: Upstream, outgoing: Outgoing) -> UpstreamConnection:
+    """A new connection, or the reason why there is none as an error for the client."""
     try:
-        return await (upstream.acquire() if pooled else upstream.connect())
+        return await upstream.connect()
     except TimeoutError as error:
         message = f"model {outgoing.model!r}: no connection to its upstream {upstream.authority} in time"
         raise RequestError(Reason.UPSTREAM_TIMEOUT, message) from error
@@ -143,13 +142,21 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
     ``hides`` is whether its body could be read as a request.
     """
     exchange.upstream_sent_at = None
-    connection = await connect(upstream, outgoing, pooled=pooled)
+    connection = (upstream.take_idle() if pooled else None) or await connect(upstream, outgoing)
     relay: Relay | None = None
+    reusable = False
     try:
         relay = Relay(request, connection, outgoing, exchange)
-        sent = await _send(connection, relay, head, outgoing, exchange)
+        body, sent, exchange.was_sent = outgoing.body, True, True
+        if body is None or (isinstance(body, bytes) and len(body) <= _SMALL_BODY_BYTES):
+            connection.write(head + body if body else head)
+            exchange.upstream_sent_at = monotonic()
+        else:
+            sent = await _send_long(connection, relay, head, body, exchange)
         await _follow(request, upstream, relay)
-        relay.reusable = relay.reusable and sent and _was_read(outgoing, relay, hides=hides)
+        # Of a body that the upstream may not have taken, a piece could be what it answers next.
+        taken = not body or (sent and not hides and exchange.status < _REFUSED)
+        reusable = taken and relay.reusable and relay.ending is _COMPLETE
     except BaseException as error:
         if relay is not None:
             if isinstance(error, asyncio.CancelledError):
@@ -157,20 +164,15 @@ async def _attempt(  # noqa: PLR0913 - the parameters of forward and what differ
             relay.dispose()
         raise
     finally:
-        _hand_back(upstream, connection, relay)
-    stale = relay.ending is Ending.NO_ANSWER and connection.reused and not relay.heard
-    if stale and pooled and is_replayable(outgoing.body):
+        if reusable:
+            upstream.release(connection)
+        else:
+            connection.abort()
+            connection.detach()
+    if relay.ending is _NO_ANSWER and connection.reused and not relay.heard and is_replayable(outgoing.body):
         relay.dispose()
         return None
     return relay
-
-
-def _hand_back(upstream: Upstream, connection: UpstreamConnection, relay: Relay | None) -> None:
-    if relay is not None and relay.ending is Ending.COMPLETE and relay.reusable:
-        upstream.release(connection)
-    else:
-        connection.abort()
-        connection.detach()
 
 
 def _cut_off(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, why: str) -> None:
@@ -206,7 +208,7 @@ async def forward_on(  # noqa: PLR0913 - as above
         connection.data_received(received)
         connection.resume_reading()
         await _follow(request, upstream, relay)
-        if relay.ending is Ending.CUT_SHORT:
+        if relay.ending is _CUT_SHORT:
             await _ask_why(relay, exchange)
         return _conclude(request, relay, outgoing, exchange)
     finally:
@@ -214,21 +216,14 @@ async def forward_on(  # noqa: PLR0913 - as above
         relay.dispose()
 
 
-async def _send(
-    connection: UpstreamConnection, relay: Relay, head: bytes, outgoing: Outgoing, exchange: Exchange
+async def _send_long(
+    connection: UpstreamConnection, relay: Relay, head: bytes, body: bytes | BodySource, exchange: Exchange
 ) -> bool:
-    """Write the request; whether all of it was sent, which an early answer may have made pointless."""
-    exchange.was_sent = True
-    body = outgoing.body
-    if isinstance(body, bytes):
-        if len(body) <= _SMALL_BODY_BYTES:
-            connection.write(head + body)
-        else:
-            await connection.write_large(head, body)
-    else:
+    """Write a request piece by piece; whether all of it was sent, which an early answer may have made pointless."""
+    if not isinstance(body, bytes):
         connection.write(head)
-        if body is not None:
-            return await _send_source(connection, relay, body, exchange)
+        return await _send_source(connection, relay, body, exchange)
+    await connection.write_large(head, body)
     exchange.upstream_sent_at = monotonic()
     return True
 
@@ -260,7 +255,7 @@ async def _follow(request: web.BaseRequest, upstream: Upstream, relay: Relay) ->
     try:
         while relay.ending is None:
             if not relay.paused:
-                await relay.progress.wait()
+                await relay.progress.change()
             if relay.paused and relay.ending is None:
                 await request.writer.drain()
                 relay.resume()
@@ -280,18 +275,18 @@ async def _ask_why(relay: Relay, exchange: Exchange) -> None:
 
 def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchange: Exchange) -> web.StreamResponse:
     head = relay.head
-    if relay.ending is Ending.COMPLETE and outgoing.early is None and head is not None:
-        exchange.outcome = Outcome.OK
+    if relay.ending is _COMPLETE and outgoing.early is None and head is not None:
+        exchange.outcome = _OK
         return RelayedResponse(head.status, closes=relay.closes)
     exchange.detail = relay.detail
     message = f"model {outgoing.model!r}: {relay.detail}"
     if relay.ending is Ending.TIMED_OUT:
         raise RequestError(Reason.UPSTREAM_TIMEOUT, message)
-    if head is None or relay.ending is Ending.NO_ANSWER:
+    if head is None or relay.ending is _NO_ANSWER:
         raise RequestError(Reason.UPSTREAM_FAILED, message)
     if outgoing.early is not None:
         return _conclude_early(relay, outgoing.early, exchange, message)
-    if relay.ending is Ending.CUT_SHORT:
+    if relay.ending is _CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
         event = last_event(request.path, message, code=exchange.cut_code)
         end_cut_short(request, head, event, relay.missing_of_chunk)
@@ -303,10 +298,10 @@ def _conclude(request: web.BaseRequest, relay: Relay, outgoing: Outgoing, exchan
 def _conclude_early(relay: Relay, early: EarlyStream, exchange: Exchange, message: str) -> web.StreamResponse:
     """End a stream whose head was ours."""
     closes = early.closes
-    if relay.ending is Ending.COMPLETE:
+    if relay.ending is _COMPLETE:
         exchange.outcome = Outcome.OK if early.is_passing else Outcome.UPSTREAM_FAILED
         early.finish()
-    elif relay.ending is Ending.CUT_SHORT:
+    elif relay.ending is _CUT_SHORT:
         exchange.outcome = Outcome.UPSTREAM_DIED
         early.cut(message, exchange.cut_code)
         closes = True

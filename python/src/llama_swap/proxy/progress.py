@@ -13,22 +13,20 @@ class Progress:
         is_uploading: the coroutine is inside :meth:`while_running`.
     """
 
-    __slots__ = ("_upload", "_wake", "ended")
-
-    def __init__(self) -> None:
-        self._upload: asyncio.Timeout | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self.ended = False
+    # What each begins with: there is one for every request, and most are only waited for once.
+    ended = False
+    _upload: asyncio.Timeout | None = None
+    _wake: asyncio.Future[None] | None = None
 
     @property
     def is_uploading(self) -> bool:
         """Whether the coroutine sends the request's body, and so does not wait."""
         return self._upload is not None
 
-    async def wait(self) -> None:
-        """Return at the next :meth:`wake`."""
-        self._wake = asyncio.get_running_loop().create_future()
-        await self._wake
+    def change(self) -> asyncio.Future[None]:
+        """What is done at the next :meth:`wake`; for the coroutine, which waits for one at a time."""
+        self._wake = change = asyncio.get_running_loop().create_future()
+        return change
 
     @asynccontextmanager
     async def while_running(self) -> AsyncIterator[None]:

@@ -40,6 +40,11 @@ class Ending(StrEnum):
     CUT_SHORT = "cut_short"
 
 
+# Python 3.11 takes a detour to a member of an enumeration, and each request comes by these.
+_COMPLETE, _CLIENT_GONE = Ending.COMPLETE, Ending.CLIENT_GONE
+_NONE, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
+
+
 class Relay:
     """Receives from one upstream connection and writes to one client.
 
@@ -98,7 +103,7 @@ class Relay:
 
     def leave(self) -> None:
         """The client has left, or sends what cannot be understood."""
-        self._end(Ending.CLIENT_GONE)
+        self._end(_CLIENT_GONE)
 
     def time_out(self) -> None:
         """The answer's head did not come in time."""
@@ -164,7 +169,7 @@ class Relay:
         if exchange.on_head is not None:
             exchange.on_head()
         self._connection.on_data = receive
-        if head.framing is Framing.NONE:
+        if head.framing is _NONE:
             self._complete()
         client = self._client
         if body:
@@ -181,10 +186,10 @@ class Relay:
         modern = self._modern
         if not self._request.content.is_eof():
             self.closes = True
-        if head.framing is Framing.LENGTH:
+        if head.framing is _LENGTH:
             self._left = head.length
             return self._read_length
-        if head.framing is Framing.CHUNKED:
+        if head.framing is _CHUNKED:
             # To a client of HTTP/1.1 the raw bytes are sent, not the pieces of a chunked body.
             self._chunks = ChunkedBody(raw, self.listener.add if modern else self._write_piece)
             self.closes = self.closes or not modern
@@ -199,13 +204,14 @@ class Relay:
 
     def _read_length(self, data: bytes) -> None:
         if self._is_gone():
-            self._end(Ending.CLIENT_GONE)
+            self._end(_CLIENT_GONE)
             return
         left = self._left = self._left - len(data)
         if left < 0:
             data = data[:left]
         self._write(data)
-        self._keep(data)
+        self._exchange.response_bytes += len(data)
+        self.listener.add(data)
         if left <= 0:
             self._complete()
             if left:
@@ -216,7 +222,7 @@ class Relay:
     def _read_chunked(self, data: bytes) -> None:
         chunks = self._chunks
         if chunks is None or self._is_gone():
-            self._end(Ending.CLIENT_GONE)
+            self._end(_CLIENT_GONE)
             return
         try:
             chunks.feed(data)
@@ -290,7 +296,7 @@ class Relay:
 
     def _check_client(self) -> None:
         if self._client.is_closing():
-            self._end(Ending.CLIENT_GONE)
+            self._end(_CLIENT_GONE)
         elif self._client_is_slow:
             self._pause()
 
@@ -313,7 +319,7 @@ class Relay:
     def _complete(self) -> None:
         self.reusable = self.head is not None and self.head.keep_alive
         self._connection.on_data = self._surplus
-        self._end(Ending.COMPLETE)
+        self._end(_COMPLETE)
 
     def _lost(self, error: Exception | None) -> None:
         """The upstream's connection is over."""
@@ -325,7 +331,7 @@ class Relay:
         elif self.head.framing is Framing.UNTIL_CLOSE and error is None:
             if self.chunked_here and not self._client.is_closing():
                 self._client.write(b"0\r\n\r\n")
-            self._end(Ending.COMPLETE)
+            self._end(_COMPLETE)
         else:
             self._end(Ending.CUT_SHORT, f"the upstream closed the connection before the end of its answer{why}")
 
@@ -333,7 +339,7 @@ class Relay:
         if self.ending is not None:
             return
         self.ending = ending
-        if ending is not Ending.COMPLETE:
+        if ending is not _COMPLETE:
             self.detail = detail
             self._connection.abort()
         self.progress.end()

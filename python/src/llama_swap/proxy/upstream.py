@@ -51,19 +51,15 @@ class Upstream:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def acquire(self) -> UpstreamConnection:
-        """A connection, the most recently used one if there is any.
-
-        Raises:
-            OSError: it cannot be made (TimeoutError included).
-        """
+    def take_idle(self) -> UpstreamConnection | None:
+        """The most recently used one of the connections that can be used again."""
         limit = self.timeouts.idle_conn
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable and (not limit or monotonic() - connection.idle_since <= limit):
                 return connection
             connection.abort()
-        return await self.connect()
+        return None
 
     async def connect(self) -> UpstreamConnection:
         """A new connection.

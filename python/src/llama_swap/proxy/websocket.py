@@ -101,7 +101,7 @@ async def tunnel(
     # A handshake has no body, whatever the client says: a length without it would swallow what comes first.
     head = request_head(request, upstream, structs.replace(outgoing, body=None), _UPGRADE)
     try:
-        connection = await connect(upstream, outgoing, pooled=False)
+        connection = await connect(upstream, outgoing)
         try:
             connection.write(head)
             exchange.was_sent = True
