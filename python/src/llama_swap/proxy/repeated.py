@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from time import time
 
 import msgspec
+from msgspec.structs import replace
 
 from llama_swap.proxy.answer import AnswerHead, Framing, client_head, read_head
 
@@ -14,21 +15,20 @@ _MOST_DIGITS = 18
 
 
 class _Known(msgspec.Struct, frozen=True, eq=False):
-    """A head around the digits of its length, and what it said; ``place`` is that of the length among the headers."""
+    """A head around the digits of its length, and what it said; ``place`` and ``name`` are those of the length among the headers."""
 
     before: bytes
     after: bytes
     method: str
     place: int
+    name: bytes
     head: AnswerHead
 
     def with_length(self, digits: bytes, length: int) -> AnswerHead:
         """What it would have said with other digits."""
-        said = self.head
-        headers = said.headers.copy()
-        headers[self.place] = (headers[self.place][0], digits)
-        fields = said.fields | {b"content-length": digits}
-        return AnswerHead(said.status, said.reason, headers, fields, said.framing, said.keep_alive, length)
+        said, headers = self.head, self.head.headers.copy()
+        headers[self.place] = (self.name, digits)
+        return replace(said, headers=headers, fields=said.fields | {b"content-length": digits}, length=length)
 
 
 class RepeatedHead:
@@ -54,9 +54,10 @@ class RepeatedHead:
             BadAnswerError: as there.
         """
         known = self._known
-        if known is not None and head.startswith(known.before) and head.endswith(known.after):
-            digits = head[len(known.before) : -len(known.after)]
-            if digits.isdigit() and len(digits) <= _MOST_DIGITS and method == known.method and (length := int(digits)):
+        if known is not None and method == known.method:
+            # Where either part is another one it stays, and neither is made of digits.
+            digits = head.removeprefix(known.before).removesuffix(known.after)
+            if digits.isdigit() and len(digits) <= _MOST_DIGITS and (length := int(digits)):
                 self._digits = digits
                 return known.with_length(digits, length)
         return self._learn(head, method)
@@ -67,8 +68,8 @@ class RepeatedHead:
         line = _LENGTH_LINE.search(head) if said.framing is Framing.LENGTH else None
         if line is not None:
             place = next(at for at, (name, _) in enumerate(said.headers) if name.lower() == b"content-length")
-            self._digits = line[1]
-            self._known = _Known(head[: line.start(1)], head[line.end(1) :], method, place, said)
+            before, self._digits, after = head[: line.start(1)], line[1], head[line.end(1) :]
+            self._known = _Known(before, after, method, place, said.headers[place][0], said)
         return said
 
     def for_client(self, said: AnswerHead, added: Sequence[tuple[str, str]], *, modern: bool, closes: bool) -> bytes:
