@@ -15,7 +15,7 @@ _MOST_DIGITS = 18
 
 
 class _Known(msgspec.Struct, frozen=True, eq=False):
-    """A head around the digits of its length, and what it said; ``place`` and ``name`` are those of the length among the headers."""
+    """A head around the digits of its length, what it said, and the place and name of the length among its headers."""
 
     before: bytes
     after: bytes
