@@ -27,7 +27,7 @@ from llama_swap.scheduler.measured import may_try_again, note_departure, note_fi
 from llama_swap.scheduler.policy.coexistence import policy_of
 from llama_swap.scheduler.shares import SHARE_HALF_LIFE_SECONDS, Fading, Tab, learned_load
 from llama_swap.scheduler.spec import Limits, ModelSpec, SchedulerSpec
-from llama_swap.scheduler.state import Failures, Instance, Phase, State, Yielding
+from llama_swap.scheduler.state import READY, Failures, Instance, Phase, State, Yielding
 from llama_swap.scheduler.yields import end_yield
 
 
@@ -157,7 +157,7 @@ def _note_left(state: State, request_id: int) -> str | None:
 
 def _note_idle(state: State, instance: Instance, now: float) -> None:
     """From now on others may have its place, or it may have to leave."""
-    if state.queue or state.returning or instance.phase is not Phase.READY:
+    if state.queue or state.returning or instance.phase is not READY:
         state.calm_until = -math.inf
     elif (idle_seconds := instance.idle_seconds) is not None and now + idle_seconds < state.calm_until:
         state.calm_until = now + idle_seconds

@@ -34,6 +34,9 @@ class Phase(StrEnum):
     GONE = "gone"
 
 
+READY = Phase.READY
+"""For what every request asks: Python 3.11 looks a member up five times more slowly than a name."""
+
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = {
     Phase.STARTING: frozenset({Phase.READY, Phase.STOPPING, Phase.RELEASING, Phase.GONE}),
     Phase.READY: frozenset({Phase.DRAINING, Phase.STOPPING, Phase.RELEASING, Phase.GONE}),

@@ -20,7 +20,7 @@ from llama_swap.scheduler.placing import confined_to, placements_of, waiters_in_
 from llama_swap.scheduler.policy.queue import Rank
 from llama_swap.scheduler.policy.seating import Placement, Step
 from llama_swap.scheduler.shares import USE_HALF_LIFE_SECONDS, Fading, Tab, penalty_seconds
-from llama_swap.scheduler.state import Instance, Phase, State, Waiter
+from llama_swap.scheduler.state import READY, Instance, Phase, State, Waiter
 from llama_swap.scheduler.yields import end_yield, words_of, yield_upon
 
 
@@ -58,7 +58,7 @@ def _seat_all(state: State, commands: list[Command], now: float) -> list[Placeme
 def _admit(state: State, newcomer: RequestArrived | Waiter, commands: list[Command], now: float) -> None:
     state.newcomer = None
     instance = state.instances.get(newcomer.model)
-    if instance is not None and instance.phase is Phase.READY and not instance.spec.concurrency_limit:
+    if instance is not None and instance.phase is READY and not instance.spec.concurrency_limit:
         _grant(state, newcomer, instance, commands)
     elif isinstance(newcomer, Waiter):
         _grant_queue_or_refuse(state, newcomer, commands, now)

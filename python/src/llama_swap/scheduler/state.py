@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llama_swap.scheduler.commands import RejectReason
 from llama_swap.scheduler.events import NO_TERMS, RequestArrived, Terms
-from llama_swap.scheduler.instance import TRANSITIONS, Instance, Phase
+from llama_swap.scheduler.instance import READY, TRANSITIONS, Instance, Phase
 from llama_swap.scheduler.ledger import Memory
 from llama_swap.scheduler.memory import Need
 from llama_swap.scheduler.policy.queue import Rank, rank
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llama_swap.scheduler.story import Recording
 
 __all__ = [
+    "READY",
     "TRANSITIONS",
     "Assessed",
     "Dismissal",
