@@ -9,7 +9,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -29,6 +29,9 @@ class InflightState(StrEnum):
 
     WAITING = "waiting"
     SERVING = "serving"
+
+
+_SERVING: Final = InflightState.SERVING
 
 
 class Answer(Protocol):
@@ -115,7 +118,7 @@ class InflightTable:
 
     def serve(self, request: InflightRequest) -> None:
         """The request has an instance now."""
-        request.state = InflightState.SERVING
+        request.state = _SERVING
         if self._listeners:
             self._announce(request)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
 
 from llama_swap.activity.captures import Captures, Exchanged
 from llama_swap.activity.failure import failure_message
@@ -12,6 +13,7 @@ from llama_swap.activity.store import Store
 from llama_swap.activity.usage import is_quickly_read, read_usage
 
 RowListener = Callable[[Row], None]
+_OK: Final[int] = HTTPStatus.OK
 
 
 class Recorder:
@@ -71,7 +73,7 @@ class Recorder:
 
 def _complete(row: Row, sample: ResponseSample) -> None:
     """Put into a row what its answer says."""
-    if sample.status != HTTPStatus.OK:
+    if sample.status != _OK:
         row.error_msg = row.error_msg or failure_message(sample)
         return
     row.tokens = usage = read_usage(sample)
