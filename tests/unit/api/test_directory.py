@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llama_swap.api.directory import Desk, Directory, local_destination
+from llama_swap.api.directory import Desk, Directory, local_destination, row_metadata
 from llama_swap.api.names import find_destination, locate
 from llama_swap.api.site import ProfileSwitch, Site
 from llama_swap.api.visit import Visit
@@ -25,6 +25,12 @@ selectors: {chosen: {strategy: spillover, targets: [plain, p/far]}}
 profiles: {work: {pins: {alias: named}}}
 peers: {p: {proxy: "http://127.0.0.1:9", models: [far, other/far], filters: {stripParams: d}}}
 """
+URGENT = """
+models: {plain: {cmd: "x --port ${PORT}"}, urgent: {cmd: "x --port ${PORT}"}}
+routing: {scheduler: {use: fifo, settings: {fifo: {priority: {urgent: 7}}}}}
+selectors: {s: {strategy: pin, targets: [urgent]}}
+peers: {p: {proxy: "http://127.0.0.1:9", models: [far]}}
+"""
 NAMES = ["plain", "alias", "both", "named", "byid", "fast", "p/far", "far", "p/other/far", "other/far"]
 
 
@@ -39,6 +45,17 @@ def config(tmp_path):
 @pytest.fixture
 def site(config):
     """The part that is asked for names."""
+    return SimpleNamespace(
+        config=config, directory=Directory(config), profile_switch=ProfileSwitch(), active_profile=None
+    )
+
+
+@pytest.fixture
+def urgent(tmp_path):
+    """The same with a model that goes before others, and a selector of it."""
+    path = tmp_path / "config.yaml"
+    path.write_text(URGENT)
+    config = load_config([path], env={}, ports=PortBook(lambda _port: True))
     return SimpleNamespace(
         config=config, directory=Directory(config), profile_switch=ProfileSwitch(), active_profile=None
     )
@@ -108,3 +125,27 @@ def test_a_reload_makes_another(config):
     site.supervisor.config = replace(config, api_keys=("new",))
     assert directory_of(site).keys == (b"new",)
     assert directory_of(site) is directory_of(site)
+
+
+@pytest.mark.parametrize(
+    ("selector", "name", "metadata"),
+    [
+        ("", "plain", {}),
+        ("s", "plain", {"selector": "s"}),
+        ("", "urgent", {"fifo_priority": "7"}),
+        ("s", "urgent", {"selector": "s", "fifo_priority": "7"}),
+        ("s", "p/far", {"selector": "s"}),
+    ],
+)
+def test_row_metadata(urgent, selector, name, metadata):
+    """The selector and the priority, where there is one; peers decide about their own."""
+    assert row_metadata(selector, urgent.directory.destinations[name]) == metadata
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata"),
+    [("plain", {}), ("urgent", {"fifo_priority": "7"}), ("s", {"selector": "s", "fifo_priority": "7"}), ("p/far", {})],
+)
+def test_metadata_of_what_was_found(urgent, name, metadata):
+    """It comes with what serves, however that was found."""
+    assert find_destination(urgent, name, Visit(urgent)).metadata == metadata

@@ -63,7 +63,8 @@ async def test_an_answered_request(store, metering):
     """The row names model, path, times and tokens; while it lasts the request is in flight."""
     visit, frames = _visit(), []
     metering.table.subscribe(frames.append)
-    with metering.watch(_request(), visit, path=PATH, body=b"{}", metadata={"selector": "s"}) as meter:
+    with visit:
+        meter = metering.watch(_request(), visit, path=PATH, body=b"{}", metadata={"selector": "s"})
         metering.table.serve(meter.entry)
         _answer(visit, meter)
         visit.exchange.on_head()
@@ -80,7 +81,9 @@ async def test_an_answered_request(store, metering):
 
 async def test_a_refused_request(store, metering):
     """Our own error has its status and words, and no upstream's times."""
-    with pytest.raises(RequestError), metering.watch(_request(), _visit(leased=False), path=PATH):
+    visit = _visit(leased=False)
+    metering.watch(_request(), visit, path=PATH)
+    with pytest.raises(RequestError), visit:
         raise RequestError(Reason.QUEUE_FULL, "too many wait")
     row = await _row(store)
     assert (row.outcome, row.resp_status_code, row.error_msg) == (Outcome.REFUSED, 429, "too many wait")
@@ -91,7 +94,8 @@ async def test_an_upstream_that_failed(store, metering):
     """The data plane says that it was the upstream's fault."""
     visit = _visit()
     visit.exchange.outcome = ExchangeOutcome.UPSTREAM_FAILED
-    with pytest.raises(RequestError), metering.watch(_request(), visit, path=PATH):
+    metering.watch(_request(), visit, path=PATH)
+    with pytest.raises(RequestError), visit:
         raise RequestError(Reason.UPSTREAM_FAILED, "it closed")
     row = await _row(store)
     assert (row.outcome, row.resp_status_code, row.error_msg) == (Outcome.UPSTREAM_FAILED, 502, "it closed")
@@ -107,7 +111,8 @@ async def test_an_upstream_that_failed(store, metering):
 async def test_an_answer_that_was_cut(store, metering, ended, status, message):
     """A death in the middle and a client that left are told apart, and neither is a success."""
     visit = _visit()
-    with metering.watch(_request(), visit, path=PATH) as meter:
+    with visit:
+        meter = metering.watch(_request(), visit, path=PATH)
         _answer(visit, meter, outcome=ended)
         visit.exchange.detail = "in the middle"
     row = await _row(store)
@@ -124,7 +129,9 @@ async def test_a_handler_that_was_cancelled(store, metering, ours, gone, outcome
     request.transport.is_closing.return_value = gone
 
     async def handle():
-        with metering.watch(request, _visit(leased=False), path=PATH):
+        visit = _visit(leased=False)
+        with visit:
+            metering.watch(request, visit, path=PATH)
             entered.set()
             await asyncio.Event().wait()
 
@@ -152,7 +159,8 @@ async def test_a_handler_that_was_cancelled(store, metering, ours, gone, outcome
 async def test_an_error_in_a_stream_that_had_begun(store, metering, reason, exchanged, ended):
     """The handler returns as if nothing had happened; the row tells what the client was told."""
     visit = _visit(leased=False)
-    with metering.watch(_request(), visit, path=PATH):
+    with visit:
+        metering.watch(_request(), visit, path=PATH)
         visit.refusal, visit.exchange.outcome = RequestError(reason, "told"), exchanged
     row = await _row(store)
     assert (row.outcome.value, row.resp_status_code) == ended
@@ -163,7 +171,8 @@ async def test_an_error_in_a_stream_that_had_begun(store, metering, reason, exch
 async def test_a_stream_that_ended_in_our_error_event_is_no_success(store, metering, detail, ended):
     """Whoever reads the activity sees that it failed and why, also where the status says nothing."""
     visit = _visit()
-    with metering.watch(_request(), visit, path=PATH) as meter:
+    with visit:
+        meter = metering.watch(_request(), visit, path=PATH)
         _answer(visit, meter, outcome=ExchangeOutcome(ended))
         visit.exchange.detail = detail
     row = await _row(store)
@@ -175,7 +184,9 @@ async def test_a_stream_that_ended_in_our_error_event_is_no_success(store, meter
 
 async def test_a_bug_leaves_a_row_and_no_request_in_flight(store, metering):
     """Whatever happens, the table is left."""
-    with pytest.raises(ZeroDivisionError), metering.watch(_request(), _visit(), path=PATH):
+    visit = _visit()
+    metering.watch(_request(), visit, path=PATH)
+    with pytest.raises(ZeroDivisionError), visit:
         1 / 0  # noqa: B018 - the bug
     assert len(metering.table) == 0
     assert (await _row(store)).resp_status_code == 500
@@ -183,7 +194,9 @@ async def test_a_bug_leaves_a_row_and_no_request_in_flight(store, metering):
 
 async def test_reading_requests_leave_no_row(store, metering):
     """A GET of a model is in flight, but it is no work of a model."""
-    with metering.watch(_request("GET"), _visit(), path="/props"):
+    visit = _visit()
+    with visit:
+        metering.watch(_request("GET"), visit, path="/props")
         assert len(metering.table) == 1
     assert (await store.page(ActivityQuery())).total == 0
 
@@ -202,7 +215,8 @@ async def test_captures(store):
     captures = Captures(1_000_000)
     metering = Metering(Recorder(store, captures), InflightTable(), captures, frozenset({PATH}), frozenset())
     visit = _visit()
-    with metering.watch(_request(), visit, path=PATH, body=b'{"added":1}') as meter:
+    with visit:
+        meter = metering.watch(_request(), visit, path=PATH, body=b'{"added":1}')
         _answer(visit, meter)
     row = await _row(store)
     held = captures.get(row.id)

@@ -57,6 +57,11 @@ def peer_destination(found: PeerModel, requested: str) -> Destination:
     return Destination(found, name, name != requested, found.qualified, model_name, rules, {})
 
 
+def row_metadata(selector: str, destination: Destination) -> Mapping[str, str]:
+    """What chose the model and how urgent it is, where there is anything to say."""
+    return {"selector": selector, **destination.metadata} if selector else destination.metadata
+
+
 class Directory:
     """The names and keys of one configuration.
 

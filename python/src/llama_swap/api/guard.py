@@ -36,6 +36,7 @@ _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _STATEFUL_GETS = frozenset({"/unload", *QUERY_ROUTES})
 _TOKEN_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CLIENT_CLOSED_REQUEST = 499
+_OK = Outcome.OK
 
 
 class Guard:
@@ -56,13 +57,14 @@ class Guard:
         """Answer one request."""
         visit = Visit(self._site)
         try:
-            head = visit.head = _admitted(request, visit)
-            visit.terms = head.terms
-            # A request to a model needs no router: it would only find out again what stands in a set.
-            if head.names_model_in_body:
-                response = await infer(request, visit)
-            else:
-                response = await self._route(request, visit)
+            with visit:
+                head = visit.head = _admitted(request, visit)
+                visit.terms = head.terms
+                # A request to a model needs no router: it would only find out again what stands in a set.
+                if head.names_model_in_body:
+                    response = await infer(request, visit)
+                else:
+                    response = await self._route(request, visit)
         except asyncio.CancelledError:
             if not visit.is_cancelled_by_us or visit.exchange.has_begun:
                 _log(visit, _CLIENT_CLOSED_REQUEST, 0)
@@ -204,7 +206,9 @@ def _log(visit: Visit, status: int, length: int) -> None:
     """Write the request's line and count it."""
     site, started_at = visit.site, visit.started_at
     outcome, first = _outcome(visit, status), visit.exchange.first_byte_at
-    queue, load = visit.queue_seconds, visit.load_seconds
+    lease, queue, load = visit.lease, None, None
+    if lease is not None:
+        queue, load = lease.queue_seconds, lease.load_seconds
     total = time.monotonic() - started_at
     if visit.requested:
         site.observation.metrics.observe_request(
@@ -228,7 +232,7 @@ def _log(visit: Visit, status: int, length: int) -> None:
 def _outcome(visit: Visit, status: int) -> str:
     """How a request ended, in one word."""
     outcome = visit.exchange.outcome
-    if outcome is Outcome.OK:
+    if outcome is _OK:
         return "ok" if visit.exchange.status < 500 else "upstream_error"  # noqa: PLR2004 - the first of its own failures
     if outcome is not None:
         return str(outcome)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from random import getrandbits
-from types import TracebackType
-from typing import Self
 
 import msgspec
 from aiohttp import web
@@ -47,6 +45,8 @@ class _Ending(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
+# Bound once: until Python 3.12 to look up a member takes as long as five other steps.
+_OK, _ANSWERED = Outcome.OK, ExchangeOutcome.OK
 _BUG = _Ending(Outcome.REFUSED, 500, "internal error")
 
 
@@ -77,7 +77,7 @@ class Metering:
         body: bytes | BodySource | None = None,
         metadata: Mapping[str, str] = NO_METADATA,
     ) -> "Meter":
-        """Keep a request in the in-flight table while this lasts, and make a row of it at the end.
+        """Keep a request in the in-flight table until the block of its visit ends, and make a row of it then.
 
         Args:
             request: as it came.
@@ -92,14 +92,15 @@ class Metering:
         )
         sampler = BodySampler(_CAPTURED_BYTES if self.captures.enabled else HEAD_BYTES)
         visit.entry = entry
+        visit.meter = meter = Meter(self, request, visit, body, entry, sampler)
         exchange.on_head = partial(self.table.answered, entry)
         exchange.listener = sampler
         self.table.enter(entry)
-        return Meter(self, request, visit, body, entry, sampler)
+        return meter
 
 
 class Meter(msgspec.Struct, frozen=True, eq=False):
-    """One metered request; a context manager that lasts as long.
+    """One metered request.
 
     Attributes:
         body: as it goes to the upstream.
@@ -114,19 +115,16 @@ class Meter(msgspec.Struct, frozen=True, eq=False):
     entry: InflightRequest
     sampler: BodySampler
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        metering, entry, exchange = self.metering, self.entry, self.visit.exchange
+    def end(self, error: BaseException | None) -> None:
+        """The request is over; ``error`` is what its handler raised."""
+        metering, visit, entry = self.metering, self.visit, self.entry
+        exchange = visit.exchange
         metering.table.leave(entry)
-        # The line in the table refers to the exchange: both would stay until the collector comes.
-        exchange.on_head = None
+        # Each of them refers to another: all would stay until the collector comes.
+        exchange.on_head = visit.meter = None
         if entry.method != "POST":
             return
-        ending = _returned(self.visit) if error is None else _raised(self, error)
+        ending = _returned(visit) if error is None else _raised(self, error)
         content_type = exchange.header(b"content-type").decode("latin-1")
         row, sample = _row(self, ending, content_type), _sample(self, ending, content_type)
         exchanged = _exchanged(self, ending) if metering.captures.enabled else None
@@ -144,10 +142,10 @@ def _returned(visit: Visit) -> _Ending:
     exchange = visit.exchange
     if visit.refusal is not None:
         return _refused(visit, visit.refusal)
-    if exchange.outcome is not None and exchange.outcome is not ExchangeOutcome.OK:
+    if exchange.outcome is not None and exchange.outcome is not _ANSWERED:
         outcome = Outcome(exchange.outcome)
     elif not exchange.detail:
-        return _Ending(Outcome.OK, exchange.status, "")
+        return _Ending(_OK, exchange.status, "")
     else:
         outcome = Outcome.UPSTREAM_FAILED  # what came was told to the client as an error
     status = CLIENT_GONE_STATUS if outcome is Outcome.CLIENT_GONE else exchange.status
@@ -191,15 +189,15 @@ def _failure(exchange: Exchange, outcome: Outcome) -> str:
 
 
 def _row(meter: Meter, ending: _Ending, content_type: str) -> Row:
-    visit, exchange, entry = meter.visit, meter.visit.exchange, meter.entry
-    where_time_went = NO_SPANS
-    if visit.lease is not None:
+    visit, entry = meter.visit, meter.entry
+    lease, where_time_went = visit.lease, NO_SPANS
+    if lease is not None:
         where_time_went = spans(
-            visit.queue_seconds or 0.0,
-            visit.load_seconds or 0.0,
-            granted_at=visit.lease.granted_at,
+            lease.queue_seconds,
+            lease.load_seconds,
+            granted_at=lease.granted_at,
             first_byte_at=meter.sampler.first_at,
-            finished_at=exchange.finished_at,
+            finished_at=visit.exchange.finished_at,
         )
     return Row(
         timestamp=time.time(),
@@ -225,7 +223,7 @@ def _sample(meter: Meter, ending: _Ending, content_type: str) -> ResponseSample 
         content_type=content_type,
         content_encoding=exchange.header(b"content-encoding").decode("latin-1"),
         status=exchange.status,
-        complete=ending.outcome is Outcome.OK,
+        complete=ending.outcome is _OK,
     )
 
 

@@ -1,6 +1,8 @@
 """From the name in a request to what serves it: profile pins, selectors, local models, peers - in this order."""
 
-from llama_swap.api.directory import Destination, local_destination, peer_destination
+from dataclasses import replace
+
+from llama_swap.api.directory import Destination, local_destination, peer_destination, row_metadata
 from llama_swap.api.selectors import TargetLoad, Warmth, choose_spillover, choose_warm
 from llama_swap.api.site import Site
 from llama_swap.api.visit import Visit
@@ -28,10 +30,11 @@ def _chosen(site: Site, requested: str, visit: Visit) -> Destination:
     """What the active profile and the selectors make of a name."""
     name = pinned(site, requested)
     selector = site.config.selectors.get(name)
-    if selector is not None:
-        visit.selector = name
-        name = _choose(site, name, selector)
-    return locate(site, name, requested, visit)
+    if selector is None:
+        return locate(site, name, requested, visit)
+    visit.selector = name
+    destination = locate(site, _choose(site, name, selector), requested, visit)
+    return replace(destination, metadata=row_metadata(name, destination))
 
 
 def locate(site: Site, name: str, requested: str, visit: Visit) -> Destination:

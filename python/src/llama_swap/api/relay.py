@@ -21,6 +21,7 @@ from llama_swap.supervisor import Instance
 
 # From the last sign of a process to the moment it is reaped it takes milliseconds.
 _DYING_SECONDS = 2.0
+_DIED = Outcome.UPSTREAM_DIED
 _NOTHING = frozenset[str]()
 _CODING = frozenset({"content-encoding"})
 _OURS_AND_CODING = CREDENTIAL_HEADERS | _CODING
@@ -30,10 +31,11 @@ def relay(
     request: web.Request, visit: Visit, model: Model, *, target: str, body: bytes | BodySource | None
 ) -> Awaitable[web.StreamResponse]:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
+    head = visit.head
     # A body that is held was unpacked to find the model.
     held, passing = (_OURS_AND_CODING, CREDENTIAL_HEADERS) if visit.site.config.api_keys else (_CODING, _NOTHING)
     outgoing = Outgoing(
-        method=visit.head.method,
+        method=head.method,
         target=target,
         headers=request.raw_headers,
         body=body,
@@ -41,9 +43,9 @@ def relay(
         drop_headers=held if isinstance(body, bytes) else passing,
         readable=True,
     )
-    if visit.head.wants_websocket and model.ignore_websockets:
+    if head.wants_websocket and model.ignore_websockets:
         return _join(request, visit, model, outgoing)
-    waiting = waiting_for(request, visit.site, model, visit)
+    waiting = waiting_for(request, model, visit) if visit.stream or head.accepts_stream else None
     if waiting is None:
         return _serve(request, visit, model, outgoing)
     return _serve_one_that_hears(request, visit, model, outgoing, waiting)
@@ -105,7 +107,7 @@ async def _serve(  # noqa: PLR0913 - what comes in, where it goes, and what is k
                 raise
             failure = error.without_traceback()
         finally:
-            lease.served = exchange.status > 0 and exchange.outcome is not Outcome.UPSTREAM_DIED
+            lease.served = exchange.status > 0 and exchange.outcome is not _DIED
     if not await _is_gone(lease.instance):
         raise failure
     return await _serve_again(request, visit, model, outgoing, waiting, died=lease.instance)

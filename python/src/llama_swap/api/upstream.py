@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from llama_swap.api.directory import Destination
-from llama_swap.api.dispatch import dispatch, pass_on
+from llama_swap.api.dispatch import dispatch
 from llama_swap.api.names import locate, pinned
 from llama_swap.api.relay import is_loaded, relay
 from llama_swap.api.site import Site
@@ -61,8 +61,8 @@ async def to_upstream(request: web.Request) -> web.StreamResponse:
     if isinstance(found.destination.served_by, Model):
         _require_loaded_for_assets(site, found.destination.served_by, found.rest)
     if site.metering.covers(request.method, found.rest):
-        return await dispatch(request, visit, found.destination, target=target, body=body, path=found.rest)
-    return await pass_on(request, visit, found.destination, target=target, body=body)
+        site.metering.watch(request, visit, path=found.rest, body=body, metadata=found.destination.metadata)
+    return await dispatch(request, visit, found.destination, target=target, body=body)
 
 
 def _require_loaded_for_assets(site: Site, model: Model, path: str) -> None:

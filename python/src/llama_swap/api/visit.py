@@ -1,6 +1,7 @@
 """The notes about one request, filled in on its way and read when it ends."""
 
 import time
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,11 +15,12 @@ from llama_swap.scheduler.events import NO_TERMS, Terms
 from llama_swap.supervisor import Lease
 
 if TYPE_CHECKING:
+    from llama_swap.api.metering import Meter
     from llama_swap.api.site import Site
 
 
 class Visit(msgspec.Struct, eq=False):
-    """What is known about one request, for its log line; filled in on its way.
+    """What is known about one request, for its log line; filled in on its way, in the block of which it is the context.
 
     Attributes:
         site: where it came to.
@@ -27,7 +29,8 @@ class Visit(msgspec.Struct, eq=False):
         stream: the client asked for an event stream.
         refusal: what a stream that had begun was told instead of an answer.
         entry: its line in the table of requests in flight.
-        queue_seconds, load_seconds: how long it waited for its lease; None without one.
+        lease: the last it had; None without any.
+        meter: makes a row of it at its end, if it gets one.
         terms: whose it is, how urgent, and how long its model shall stay.
         requested: the model name the client sent; ``model`` is the ID it stands for, ``selector`` what chose it.
     """
@@ -43,9 +46,17 @@ class Visit(msgspec.Struct, eq=False):
     refusal: RequestError | None = None
     entry: InflightRequest | None = None
     lease: Lease | None = None
-    queue_seconds: float | None = None
-    load_seconds: float | None = None
+    meter: "Meter | None" = None
     exchange: Exchange = msgspec.field(default_factory=Exchange)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.meter is not None:
+            self.meter.end(error)
 
     def serve(self) -> None:
         """It has what serves it."""
@@ -55,7 +66,6 @@ class Visit(msgspec.Struct, eq=False):
     def take(self, lease: Lease) -> None:
         """It has a lease."""
         self.lease = lease
-        self.queue_seconds, self.load_seconds = lease.queue_seconds, lease.load_seconds
         self.exchange.why_cut = lease.instance.why_cut
         self.serve()
 

@@ -114,13 +114,13 @@ class Waiting:
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def waiting_for(request: web.Request, site: Site, model: Model, visit: Visit) -> Waiting | None:
-    """The wait of this request if its client asked for a stream that can begin early; None otherwise.
+def waiting_for(request: web.Request, model: Model, visit: Visit) -> Waiting | None:
+    """The wait of a request whose client wants a stream; None where that cannot begin early.
 
     Where the body is not read (``/upstream``, forms), ``Accept: text/event-stream`` says that a stream is wanted.
     """
-    head = visit.head
-    if not (visit.stream or head.accepts_stream) or head.wants_websocket or not can_begin_early(request):
+    head, site = visit.head, visit.site
+    if head.wants_websocket or not can_begin_early(request):
         return None
     tells_progress = visit.stream and model.send_loading_state and head.path.startswith(_CHAT)
     return Waiting(request, site, model, visit, site.supervisor.new_request_id(), tells_progress)
