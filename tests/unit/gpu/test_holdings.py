@@ -1,12 +1,21 @@
 """Who has what on devices that tell, and on those that do not."""
 
 import os
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_swap.gpu import Device, ProcessUse
-from llama_swap.gpu.holdings import Holding, MemoryReading, divide, is_whole_machine, process_exists, speaks_of_us
+from llama_swap.gpu.holdings import (
+    Holding,
+    MemoryReading,
+    divide,
+    is_whole_machine,
+    listed_with_others,
+    process_exists,
+    speaks_of_us,
+)
 
 
 def card(*processes, index=0):
@@ -36,6 +45,20 @@ def test_more_than_there_is_was_never_taken():
     assert divide([whole], {1: {10, 11}, 2: {20}}) == {1: {}, 2: {}}
     assert divide([whole], {1: {99}}) == {1: {}}
     assert divide([whole], {}) == {}
+
+
+def test_what_others_are_listed_with():
+    """The living; unknown where one is listed without a figure, or with more than there is."""
+    whole = replace(card((10, 5), (60, 3), (61, 4), (5000, 9)), total_bytes=24)
+    for devices, ours, listed in (
+        ([whole, Device(1, "mute")], {10}, {0: 7}),
+        ([whole], set(), {0: 12}),
+        ([card()], {10}, {0: 0}),
+        ([card((10, None), (5000, None), (60, 3))], {10}, {0: 3}),
+        ([card((60, None), (61, 3))], set(), {}),
+        ([replace(whole, total_bytes=6)], {10}, {}),
+    ):
+        assert listed_with_others(devices, ours, exists=lambda pid: pid < 100) == listed
 
 
 def test_whether_a_reading_tells_who_has_what():

@@ -122,6 +122,17 @@ async def test_inside_a_container_lists_may_mean_nothing(world):
     assert await world.held(i1=Instance(10)) == {"i1": 5}
 
 
+async def test_what_others_have(world):
+    """Neither what is ours, also after its end, nor anything where lists mean nothing."""
+    world.lists((10, 5), (60, 3))
+    assert (await world.watch.read({1: Instance(10)})).others == {0: 3}
+    assert (await world.watch.read({})).others == {0: 3}
+    world.whole = False
+    assert (await world.watch.read({})).others == {0: 3}
+    world.lists((5000, 3))
+    assert (await world.watch.read({})).others == {}
+
+
 async def test_a_driver_that_hangs(world):
     """The figures of before with a reason, within seconds; the host's are of now."""
     await world.watch.read({})

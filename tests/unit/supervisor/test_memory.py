@@ -1,5 +1,7 @@
 """Readings become pools: who holds what, what others use, and what is left out because it is not known."""
 
+from dataclasses import replace
+
 import pytest
 
 from llama_swap.gpu import Device, Holding, HostMemory, MemoryKind, MemoryReading, ProcessMemory, ProcessUse
@@ -56,20 +58,10 @@ def test_a_card_with_two_models_and_a_game():
     assert (host.pool, host.index, host.total_bytes, host.free_bytes) == (HOST, None, 64 * GIB, 40 * GIB)
 
 
-@pytest.mark.parametrize(
-    ("others", "listed"),
-    [
-        ((2, 1), 3 * GIB),
-        ((), 0),
-        ((2, None), None),  # the driver knows it, but not its memory
-        ((30,), None),  # more than there is: fields that were mixed up
-    ],
-)
-def test_what_others_are_listed_with(others, listed):
-    """Their sum without ours, as far as it can be believed."""
-    uses = [ProcessUse(10 + n, gib and gib * GIB) for n, gib in enumerate((4, *others))]
-    _, pool = measured(reading(card(processes=tuple(uses)), i1=holding(gpu0=4))).pools
-    assert pool.listed_bytes == listed
+def test_what_others_are_listed_with():
+    """As it was read, device by device; nothing is made up where nothing is known."""
+    one = replace(reading(card(), card(1), i1=holding(gpu0=4, gpu1=0)), others={0: 3 * GIB})
+    assert [pool.listed_bytes for pool in measured(one).pools] == [None, 3 * GIB, None]
 
 
 def test_the_file_that_a_model_maps_counts_where_it_computes():

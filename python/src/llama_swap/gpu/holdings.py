@@ -47,6 +47,8 @@ class MemoryReading:
         host: None where the kernel does not tell.
         holdings: by ID of the instance; those that have ended but still are on a device included.
         problem: why devices are missing, or why these figures are old; "" is none.
+        others: what other living processes are listed with: index of the device -> bytes; one that does not tell is
+            missing.
     """
 
     at: float
@@ -54,6 +56,7 @@ class MemoryReading:
     devices: tuple[Device, ...] = ()
     holdings: Mapping[int, Holding] = field(default_factory=dict)
     problem: str = ""
+    others: Mapping[int, int] = field(default_factory=dict)
 
     def is_attributed(self, device: Device) -> bool:
         """Whether it is known who has what on a device."""
@@ -84,6 +87,23 @@ def divide(devices: Iterable[Device], families: Mapping[int, Collection[int]]) -
         for instance, used in held.items():
             shares[instance][device.index] = used
     return shares
+
+
+def listed_with_others(
+    devices: Iterable[Device], ours: Collection[int], *, exists: Callable[[int], bool]
+) -> dict[int, int]:
+    """What living processes that are not ours have on each device, where the driver tells it of all of them.
+
+    What dead ones still have is on its way back, and one of them may have been ours without our knowing.
+    """
+    listed = {}
+    for device in devices:
+        strange = [use for use in device.processes or () if use.pid not in ours and exists(use.pid)]
+        sizes = [use.used_bytes for use in strange if use.used_bytes is not None]
+        is_known = device.processes is not None and len(sizes) == len(strange)
+        if is_known and (device.total_bytes is None or sum(sizes) <= device.total_bytes):
+            listed[device.index] = sum(sizes)
+    return listed
 
 
 def speaks_of_us(device: Device, ours: Collection[int], *, exists: Callable[[int], bool]) -> bool:

@@ -15,6 +15,7 @@ from llama_swap.gpu.holdings import (
     MemoryReading,
     divide,
     is_whole_machine,
+    listed_with_others,
     process_exists,
     speaks_of_us,
 )
@@ -77,18 +78,20 @@ class MemoryWatch:
         families = {i: living.get(i, frozenset()) | _its(entry, strange) for i, entry in known.items()}
         families = {i: pids for i, pids in families.items() if i in holders or pids}
         self._known = {i: _Known(known[i].holder, pids) for i, pids in families.items()}
-        shares = divide(self._trusted(snapshot.devices, families), families)
+        ours = frozenset(pid for pids in families.values() for pid in pids)
+        trusted = self._trusted(snapshot.devices, ours)
+        shares = divide(trusted, families)
+        others = listed_with_others(trusted, ours, exists=self._asks.exists)
         holdings = {i: Holding(self._asks.processes(living.get(i, ())), shares[i]) for i in families}
-        return MemoryReading(snapshot.at, self._asks.host(), snapshot.devices, holdings, snapshot.problem)
+        return MemoryReading(snapshot.at, self._asks.host(), snapshot.devices, holdings, snapshot.problem, others)
 
     def _pids_before(self, instance: int) -> frozenset[int]:
         return self._known[instance].pids if instance in self._known else frozenset()
 
-    def _trusted(self, devices: Collection[Device], families: Mapping[int, Collection[int]]) -> list[Device]:
+    def _trusted(self, devices: Collection[Device], ours: Collection[int]) -> list[Device]:
         """The devices whose lists of processes speak of our processes."""
-        if not families or self._asks.is_whole_machine():
+        if self._asks.is_whole_machine():
             return list(devices)
-        ours = {pid for pids in families.values() for pid in pids}
         return [device for device in devices if speaks_of_us(device, ours, exists=self._asks.exists)]
 
 

@@ -96,8 +96,8 @@ class PoolReading:
         foreign_bytes: what others use: used minus ours; None where that is unknown.
         hidden: the instances that have memory which is not seen to be theirs, as in containers without a name; what
             they have is part of what others use.
-        listed_bytes: what the driver lists other processes with; less than what others use by all that it keeps for
-            itself or has not cleaned up yet. None where it does not tell of all of them.
+        listed_bytes: what the driver lists with other processes that live; less than what others use by all that it
+            keeps for itself or has not cleaned up yet. None where it does not tell of all of them.
     """
 
     pool: str

@@ -133,17 +133,8 @@ def _device_pool(device: Device, reading: MemoryReading) -> PoolReading | None:
         device.free_bytes,
         held,
         foreign_bytes=foreign,
-        listed_bytes=None if held is None else _listed(device, sum(held.values())),
+        listed_bytes=reading.others.get(device.index),
     )
-
-
-def _listed(device: Device, ours_bytes: int) -> int | None:
-    """What the driver lists with processes that are not ours; None where it does not know all, or cannot be right."""
-    uses = [use.used_bytes for use in device.processes or ()]
-    listed = sum(used for used in uses if used is not None)
-    if None in uses or (device.total_bytes is not None and listed > device.total_bytes):
-        return None
-    return max(0, listed - ours_bytes)
 
 
 def _host_pool(reading: MemoryReading) -> PoolReading | None:
