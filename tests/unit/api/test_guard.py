@@ -31,6 +31,11 @@ def site(make_supervisor):
     return make_site(make_supervisor(KEYS))
 
 
+def put_in_force(site, config):
+    """A reload."""
+    site.supervisor.config, site.directory = config, Directory(config)
+
+
 @pytest.fixture
 def looks(monkeypatch):
     """How often a head was looked at."""
@@ -96,16 +101,16 @@ async def test_other_keys_after_a_reload(ask, site, make_supervisor):
     first = await ask(AGENTS)
     assert first[:2] == (200, "agents")
     config = make_supervisor(OTHER_KEYS).config
-    site.directory = Directory(config)
+    put_in_force(site, config)
     second = await ask(AGENTS)
     assert second[:2] == (200, "others")
     assert first[2]["peer"] == second[2]["peer"]
-    site.directory = Directory(make_supervisor(KEYS).config)
+    put_in_force(site, make_supervisor(KEYS).config)
     assert (await ask(PLAIN))[0] == 200
-    site.directory = Directory(config)
+    put_in_force(site, config)
     assert (await ask(PLAIN))[0] == 401
     assert (await ask(NEW))[:2] == (200, "apiKeys[1]")
-    site.directory = Directory(make_supervisor(KEYS).config)
+    put_in_force(site, make_supervisor(KEYS).config)
     assert (await ask(NEW))[0] == 401
 
 

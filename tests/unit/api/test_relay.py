@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from llama_swap.api import relay as relay_module
-from llama_swap.api.relay import _is_gone, _serve
+from llama_swap.api.head_notes import HeadNotes
+from llama_swap.api.relay import _is_gone, _serve, relay
 from llama_swap.api.visit import Visit
 from llama_swap.errors import Reason, RequestError
 from llama_swap.proxy.exchange import Outgoing
@@ -153,3 +154,15 @@ async def test_end_of_a_process_is_waited_for_and_not_for_ever():
     gone = asyncio.Event()
     gone.set()
     assert await _is_gone(SimpleNamespace(gone=gone))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("body", [b"{}", SimpleNamespace(replayable=False)])
+def test_what_does_not_travel_on(monkeypatch, ours, body):
+    """Our own key, and the coding of a body that was unpacked."""
+    monkeypatch.setattr(relay_module, "_serve", lambda _request, _visit, _model, outgoing: outgoing)
+    visit = Visit(None, HeadNotes(method="POST", has_our_key=ours))
+    model = SimpleNamespace(id="m", ignore_websockets=False)
+    outgoing = relay(SimpleNamespace(raw_headers=()), visit, model, target="/x", body=body)
+    expected = {"authorization", "x-api-key"} if ours else set()
+    assert outgoing.drop_headers == expected | ({"content-encoding"} if isinstance(body, bytes) else set())

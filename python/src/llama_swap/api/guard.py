@@ -92,12 +92,12 @@ def _admitted(request: web.Request, visit: Visit) -> HeadNotes:
     """
     protocol: Any = request.protocol
     seen: RequestHead = protocol.head
-    directory = visit.site.directory
     head: HeadNotes | None = seen.notes
-    if head is None or head.admitted_by is not directory:
+    config = visit.site.supervisor.config
+    if head is None or head.admitted_by is not config:
         head = visit.head = take_notes(request)
-        terms = _admit(request, visit.site, directory)
-        head = seen.notes = replace(head, admitted_by=directory, terms=terms)
+        terms = _admit(request, visit.site, visit.site.directory)
+        head = seen.notes = replace(head, admitted_by=config, has_our_key=bool(config.api_keys), terms=terms)
     return head
 
 

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from llama_swap.api.directory import Directory
 from llama_swap.api.model_routes import INFER_ROUTES, upstream_target
+from llama_swap.config import Config
 from llama_swap.logs import RequestWords
 from llama_swap.proxy.websocket import wants_websocket
 from llama_swap.scheduler.events import NO_TERMS, Terms
@@ -28,8 +28,9 @@ class HeadNotes(msgspec.Struct, frozen=True, eq=False):
         accepts_stream: it says that it wants an event stream.
         wants_websocket: it asks to switch to that.
         names_model_in_body: what its model is stands in its body.
-        admitted_by: the directory whose keys and hosts it was found good by; None before.
-        terms: whose it is and how urgent, by that directory.
+        admitted_by: the configuration by whose keys and hosts it was found good; None before.
+        has_our_key: credentials in it are for us, by that configuration, and nobody else's business.
+        terms: whose it is and how urgent, by that configuration.
     """
 
     method: str = ""
@@ -42,7 +43,8 @@ class HeadNotes(msgspec.Struct, frozen=True, eq=False):
     accepts_stream: bool = False
     wants_websocket: bool = False
     names_model_in_body: bool = False
-    admitted_by: Directory | None = None
+    admitted_by: Config | None = None
+    has_our_key: bool = True
     terms: Terms = NO_TERMS
 
 

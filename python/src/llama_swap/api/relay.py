@@ -32,15 +32,17 @@ def relay(
 ) -> Awaitable[web.StreamResponse]:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
     head = visit.head
-    # A body that is held was unpacked to find the model.
-    held, passing = (_OURS_AND_CODING, CREDENTIAL_HEADERS) if visit.site.config.api_keys else (_CODING, _NOTHING)
+    if isinstance(body, bytes):  # it was unpacked to find the model
+        dropped = _OURS_AND_CODING if head.has_our_key else _CODING
+    else:
+        dropped = CREDENTIAL_HEADERS if head.has_our_key else _NOTHING
     outgoing = Outgoing(
         method=head.method,
         target=target,
         headers=request.raw_headers,
         body=body,
         model=model.id,
-        drop_headers=held if isinstance(body, bytes) else passing,
+        drop_headers=dropped,
         readable=True,
     )
     if head.wants_websocket and model.ignore_websockets:
