@@ -51,21 +51,15 @@ class _Monitor:
         self._ring = bytearray()
         self.readers = Broadcast(limit_bytes=pending_bytes)
 
-    def write(self, line: bytes) -> None:
-        self._keep(line)
-        self.readers.publish(line)
-
-    def write_all(self, lines: Sequence[bytes]) -> None:
-        self._keep(b"".join(lines))
-        if self.readers:
-            for line in lines:
-                self.readers.publish(line)
-
-    def _keep(self, lines: bytes) -> None:
+    def write(self, raw: bytes, lines: Sequence[bytes] = ()) -> None:
+        """Add one line, or several together and one by one, as readers get them."""
         ring = self._ring
-        ring += lines
+        ring += raw
         if len(ring) > self._most_bytes:
             self._cut()
+        if self.readers:
+            for line in lines or (raw,):
+                self.readers.publish(line)
 
     def history(self) -> bytes:
         self._cut()
@@ -151,8 +145,9 @@ class LogHub:
 
     def write_proxy_lines(self, lines: Sequence[bytes]) -> None:
         """Record whole lines of finished requests."""
+        raw = b"".join(lines)
         for monitor in self._of_proxy:
-            monitor.write_all(lines)
+            monitor.write(raw, lines)
 
     def write_upstream(self, model: str, line: bytes) -> None:
         """Record a line that a model's process wrote on stdout or stderr, as it is."""
