@@ -1,7 +1,7 @@
 """A request whose upstream is dying: made again where that is safe, and only there."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -25,13 +25,19 @@ class Supervisor:
         self.instances = []
         self.ended = []
 
-    @asynccontextmanager
-    async def lease(self, _model, *, terms):
+    @contextmanager
+    def lease(self, _model, *, terms):
         """One lease."""
         instance = self.instances.pop(0)
         upstream = SimpleNamespace(instance=instance)
         lease = SimpleNamespace(
-            instance=instance, upstream=upstream, queue_seconds=0.0, load_seconds=0.0, served=False, terms=terms
+            instance=instance,
+            upstream=upstream,
+            queue_seconds=0.0,
+            load_seconds=0.0,
+            served=False,
+            granted_at=1.0,
+            terms=terms,
         )
         try:
             yield lease

@@ -43,6 +43,14 @@ async def running(config, launcher, ports=None, memory=None):
         task.cancel()
 
 
+@asynccontextmanager
+async def leased(supervisor, model):
+    """A request that holds a lease while the block lasts."""
+    with supervisor.lease(model) as lease:
+        await lease.wait_grant()
+        yield lease
+
+
 @pytest.fixture
 def launcher():
     """Processes that are ready as soon as they are started."""

@@ -7,7 +7,7 @@ from llama_swap.errors import Reason, RequestError
 from llama_swap.process import ExitReport
 from llama_swap.supervisor import Instance
 
-from .conftest import make_config, running
+from .conftest import leased, make_config, running
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from .conftest import make_config, running
 )
 async def test_a_request_is_told_that_memory_ran_out(tmp_path, launcher, words, kernel, short):
     """Its connection broke; the process said why, or the kernel did. Otherwise the error stays what it was."""
-    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), leased(supervisor, "a") as lease:
         process, broken = launcher.processes[0], RequestError(Reason.UPSTREAM_FAILED, "connection reset")
         if words:
             process.say("CUDA error: out of memory")
@@ -30,7 +30,7 @@ async def test_a_request_is_told_that_memory_ran_out(tmp_path, launcher, words, 
 
 async def test_a_request_is_told_that_it_was_cut_by_a_yield(tmp_path, launcher):
     """With that reason and a time to try again, not as a fault of the model."""
-    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), leased(supervisor, "a") as lease:
         lease.instance.yielded_because = "a game runs"
         with pytest.raises(RequestError, match="stopped while it served this request: a game runs") as caught:
             await lease.instance.blame(RequestError(Reason.UPSTREAM_FAILED, "connection reset"))
@@ -51,7 +51,7 @@ async def test_a_stream_ends_with_the_code_that_an_answer_would_have(tmp_path):
 
 async def test_an_error_of_the_client_is_not_memory_s(tmp_path, launcher):
     """Nobody waits for the end of a process because a request was wrong."""
-    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), supervisor.lease("a") as lease:
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _), leased(supervisor, "a") as lease:
         await lease.instance.blame(RequestError(Reason.INVALID_REQUEST, "no"))
 
 

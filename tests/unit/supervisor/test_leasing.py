@@ -1,12 +1,15 @@
 """How a request gets its lease, and how it gives it back."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from llama_swap.errors import Reason, RequestError
 from llama_swap.scheduler import commands
+from llama_swap.scheduler.events import RequestArrived
 from llama_swap.scheduler.state import Phase
+from llama_swap.supervisor.leasing import Lease
 from llama_swap.testing import FakeLauncher
 
 from .conftest import make_config, running
@@ -16,7 +19,8 @@ async def test_lease_of_a_cold_model_starts_it_and_gives_its_instance(tmp_path, 
     """The first lease starts the process with the configured command and waits for its readiness."""
     config = make_config(tmp_path, {"a": {"env": ["UP=1"]}})
     async with running(config, launcher) as (supervisor, observer):
-        async with supervisor.lease("a") as lease:
+        with supervisor.lease("a") as lease:
+            await lease.wait_grant()
             assert lease.instance.model.id == "a"
             assert lease.instance.process is launcher.processes[0]
         assert launcher.processes[0].spec.argv == config.models["a"].argv
@@ -28,10 +32,12 @@ async def test_lease_of_a_ready_model_is_there_without_waiting(tmp_path, launche
     """A request for a ready model never yields to the event loop before it has its lease."""
     async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
         await supervisor.load("a")
-        lease = supervisor.lease("a")
-        with pytest.raises(StopIteration):  # __aenter__ ran to its end in one step
-            lease.__aenter__().send(None)
-        await lease.__aexit__(None, None, None)
+        with supervisor.lease("a") as lease:
+            assert lease.granted_at
+            with pytest.raises(StopIteration):  # it ran to its end in one step
+                lease.wait_grant().send(None)
+            assert supervisor.snapshot().instances[0].leases == 1
+        assert supervisor.snapshot().instances[0].leases == 0
 
 
 async def test_load_time_and_queue_time_are_told_apart(tmp_path):
@@ -40,7 +46,8 @@ async def test_load_time_and_queue_time_are_told_apart(tmp_path):
     async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
 
         async def ask():
-            async with supervisor.lease("a") as lease:
+            with supervisor.lease("a") as lease:
+                await lease.wait_grant()
                 return lease
 
         asking = asyncio.gather(ask(), ask())
@@ -99,3 +106,30 @@ async def test_cancellation_in_the_moment_of_the_grant_releases_the_lease(tmp_pa
         with pytest.raises(asyncio.CancelledError):
             await loading
         assert supervisor.snapshot().instances[0].leases == 0
+
+
+async def test_a_refused_request_can_still_be_granted(tmp_path):
+    """At the end of the service those that wait are refused; what becomes ready in that moment serves all the same."""
+    launcher = FakeLauncher(ready_at_once=False)
+    async with running(make_config(tmp_path, {"a": {}}), launcher) as (supervisor, _):
+        with supervisor.lease("a") as lease:
+            process = await launcher.wait_launched(1)
+            lease.refused(RequestError(Reason.SHUTTING_DOWN, "the service ends"))
+            process.become_ready()
+            await supervisor.load("a")
+            await lease.wait_grant()
+            assert supervisor.snapshot().instances[0].leases == 1
+        assert supervisor.snapshot().instances[0].leases == 0
+
+
+def test_a_request_that_cannot_be_told_of_holds_nothing():
+    """A bug of the scheduler ends it, and leaves nobody waiting."""
+    ended = []
+
+    def ask(_lease):
+        raise ZeroDivisionError
+
+    lease = Lease(SimpleNamespace(ask=ask, end_lease=ended.append), RequestArrived(1, "a"))
+    with pytest.raises(ZeroDivisionError), lease:
+        pytest.fail("it was let in")
+    assert ended == [lease]

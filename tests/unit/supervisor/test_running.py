@@ -11,7 +11,7 @@ from llama_swap.gpu import MemoryReading
 from llama_swap.process import LaunchFailed, NotReady
 from llama_swap.testing import FakeLauncher
 
-from .conftest import make_config, needs, running
+from .conftest import leased, make_config, needs, running
 
 
 async def test_command_that_cannot_be_launched_is_a_failed_start(tmp_path, launcher):
@@ -131,7 +131,7 @@ async def test_what_grew_at_the_end_is_learned(tmp_path, launcher, memory):
         memory.taken[launcher.processes[0].pid] = {0: 5 << 30}
         for _turn in range(5):  # of the loop, for the reading of what is ready
             await asyncio.sleep(0)
-        async with supervisor.lease("a"):
+        async with leased(supervisor, "a"):
             memory.taken[launcher.processes[0].pid] = {0: 8 << 30}
         await supervisor.unload("a")
         assert memory.recorded[-1][1].by_device == {"GPU-0": 8 << 30}
@@ -143,7 +143,7 @@ async def test_a_driver_that_does_not_answer_keeps_nobody(tmp_path, launcher, me
     monkeypatch.setattr("llama_swap.supervisor.running._LOOK_SECONDS", 0.01)
     memory.needs["a"] = needs(5)
     async with running(make_config(tmp_path, {"a": {}}), launcher, memory=memory) as (supervisor, _):
-        async with supervisor.lease("a"):
+        async with leased(supervisor, "a"):
             pass
         hangs = asyncio.Event()
 

@@ -11,7 +11,7 @@ from llama_swap.scheduler.state import Phase
 from llama_swap.supervisor import Supervisor
 from llama_swap.testing import FakeLauncher, RecordingObserver
 
-from .conftest import make_config, needs, running
+from .conftest import leased, make_config, needs, running
 
 
 async def test_reload_keeps_unchanged_models_and_their_requests(tmp_path, launcher):
@@ -24,7 +24,7 @@ async def test_reload_keeps_unchanged_models_and_their_requests(tmp_path, launch
     )
     async with running(before, launcher) as (supervisor, _):
         await supervisor.load("b")
-        async with supervisor.lease("a") as lease:
+        async with leased(supervisor, "a") as lease:
             supervisor.apply(after)
             assert supervisor.instance_of("a") is lease.instance
             await supervisor.load("b")
@@ -37,7 +37,7 @@ async def test_reload_gives_living_upstreams_their_new_timeouts(tmp_path, launch
     """A changed time-out needs no restart to count."""
     before = make_config(tmp_path, {"a": {"timeouts": {"responseHeader": 1}}})
     after = make_config(tmp_path, {"a": {"timeouts": {"responseHeader": 30}}})
-    async with running(before, launcher) as (supervisor, _), supervisor.lease("a") as lease:
+    async with running(before, launcher) as (supervisor, _), leased(supervisor, "a") as lease:
         assert lease.upstream.timeouts.response_header == 1
         supervisor.apply(after)
         assert supervisor.instance_of("a") is lease.instance
@@ -61,7 +61,7 @@ async def test_who_waits_when_the_service_ends(tmp_path):
     """Is told so, and is gone from the queue; a request in service goes on."""
     launcher = FakeLauncher()
     async with running(make_config(tmp_path, {"a": {}, "b": {}}), launcher) as (supervisor, _):
-        async with supervisor.lease("a") as lease:
+        async with leased(supervisor, "a") as lease:
             waiting = asyncio.gather(supervisor.load("b"), supervisor.load("b"), return_exceptions=True)
             await asyncio.sleep(0)  # they run to their wait
             assert len(supervisor.snapshot().queue) == 2

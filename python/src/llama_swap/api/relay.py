@@ -93,7 +93,9 @@ async def _serve(  # noqa: PLR0913 - what comes in, where it goes, and what is k
     else:
         waiting.begin()
         leasing = supervisor.lease(model.id, waiting.request_id, terms=visit.terms)
-    async with leasing as lease:
+    with leasing as lease:
+        if not lease.granted_at:
+            await lease.wait_grant()
         if waiting is not None:
             outgoing = _into_stream(outgoing, waiting.granted())
         visit.take(lease)

@@ -15,23 +15,19 @@ class GrantsLeases(Protocol):
     """The part of the supervisor that is needed here."""
 
     def ask(self, lease: "Lease") -> None:
-        """Tell of a request: it is granted or refused now or later, unless :meth:`leave` comes first."""
-        ...
-
-    def leave(self, lease: "Lease") -> None:
-        """The request does not want an answer any more, or was refused."""
+        """Tell of a request: it is granted or refused now or later, unless :meth:`end_lease` comes first."""
         ...
 
     def end_lease(self, lease: "Lease") -> None:
-        """The request that was granted a lease is over."""
+        """The request is over, whether it was granted a lease, was refused, or does not want an answer any more."""
         ...
 
 
 class Lease:
     """The right to use an instance, held from the entry of its block until the exit; :meth:`Supervisor.lease` makes it.
 
-    A context manager without a generator: each request has one, and this takes half the time. It waits only if it has
-    to, because a ready model grants the lease while it is asked.
+    A context manager without a generator: each request has one, and this takes half the time. A ready model grants it
+    while it is asked, so within the block ``granted_at`` tells whether there is anything to wait for.
 
     Attributes:
         arrival: what is asked for.
@@ -69,18 +65,16 @@ class Lease:
         self._refusal: RequestError | None = None
         self._answer: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self.arrived_at = time.monotonic()
         try:
             self._supervisor.ask(self)
-            if not self.granted_at:
-                await self._wait_grant()
         except BaseException:
-            self._supervisor.leave(self)
+            self._supervisor.end_lease(self)
             raise
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._supervisor.end_lease(self)
@@ -107,8 +101,9 @@ class Lease:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(None)
 
-    async def _wait_grant(self) -> None:
-        if self._refusal is None:
+    async def wait_grant(self) -> None:
+        """Return once the request may use the instance; raises RequestError where it is refused."""
+        if not self.granted_at and self._refusal is None:
             self._answer = asyncio.get_running_loop().create_future()
             await self._answer
         if not self.granted_at:

@@ -190,27 +190,25 @@ class Supervisor:
         return next((w for w in self.snapshot().queue if w.request_id == request_id), None)
 
     def lease(self, model_id: str, request_id: int | None = None, *, terms: events.Terms = events.NO_TERMS) -> Lease:
-        """Hold a lease on a ready instance of a model; raises RequestError when the scheduler refuses."""
+        """The right to use a ready instance of a model, which is asked for and held while its block lasts."""
         return Lease(self, events.RequestArrived(request_id or next(self._request_ids), model_id, terms))
 
     def ask(self, lease: Lease) -> None:
-        """Tell of a request, which is answered now or later; :meth:`end_lease` or :meth:`leave` follows in any case."""
+        """Tell of a request, which is answered now or later; :meth:`end_lease` follows in any case."""
         self._waiting[lease.arrival.request_id] = lease
         self._tell(lease.arrival)
 
-    def leave(self, lease: Lease) -> None:
-        """The request does not want an answer any more, or was refused."""
-        self._waiting.pop(lease.arrival.request_id, None)
-        self._tell(events.RequestGone(lease.arrival.request_id))
-
     def end_lease(self, lease: Lease) -> None:
-        """The request that was granted a lease is over."""
-        self._tell(events.RequestGone(lease.arrival.request_id, lease.served))
+        """The request is over, whether it was granted a lease, was refused, or does not want an answer any more."""
+        request_id = lease.arrival.request_id
+        if not lease.granted_at:
+            self._waiting.pop(request_id, None)
+        self._tell(events.RequestGone(request_id, lease.served))
 
     async def load(self, model_id: str, *, terms: events.Terms = events.NO_TERMS) -> None:
         """Return when the model is ready; raises RequestError when it cannot start."""
-        async with self.lease(model_id, terms=terms):
-            return
+        with self.lease(model_id, terms=terms) as lease:
+            await lease.wait_grant()
 
     def postpone_load(self, model_id: str) -> None:
         """Load a model as soon as that is possible, without anybody waiting for it."""
