@@ -58,11 +58,12 @@ def test_logfmt_says_what_json_says(hub, printed, time_format):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example("%d%", "/%s/%(x)s", "{0}%")
+@example("", "/health", "0")
 @given(st.text(max_size=200), st.text(), st.text(min_size=1))
 def test_what_a_client_sends_is_only_text(printed, agent, path, name):
     """Signs of formats too: the fields are what was sent, and people get one line."""
     hub = LogHub()
-    set_up_logging(hub, LogSettings(format=LogFormat.JSON), stdout=printed)
+    set_up_logging(hub, LogSettings(level="debug", format=LogFormat.JSON), stdout=printed)
     hub.log_request(
         msgspec.structs.replace(CHAT, words=RequestWords.of("::1", "POST", path, "1.1", agent), requested=name)
     )
@@ -214,6 +215,15 @@ async def test_who_looks_sees_every_request_that_is_over(hub, writes):
         hub.log_request(CHAT)
         assert (await anext(lines)).count(b"Request") == 1
     assert len(heard) == 2
+
+
+async def test_whoever_follows_gets_the_last_request(hub, writes):
+    """Also one that ends in the pass in which the log is closed."""
+    set_up_logging(hub, LogSettings(), stdout=writes)
+    with hub.subscribe(PROXY) as lines:
+        hub.log_request(CHAT)
+        hub.close()
+        assert [piece.count(b"Request") async for piece in lines] == [1]
 
 
 async def test_not_many_lines_are_gathered(hub, writes):

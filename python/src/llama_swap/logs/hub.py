@@ -194,6 +194,7 @@ class LogHub:
 
     def close(self) -> None:
         """End all live readers, present and future, once they have what was written; writing goes on."""
+        self._settle()
         self._closed = True
         for monitor in (*self._fixed.values(), *self._models.values()):
             monitor.readers.close()
