@@ -211,7 +211,7 @@ def _row(meter: Meter, ending: _Ending, content_type: str) -> Row:
         metadata=entry.metadata,
         spans=where_time_went,
         requested=visit.requested,
-        request_id=f"{getrandbits(128):032x}",
+        request_id=getrandbits(128).to_bytes(16).hex(),
     )
 
 

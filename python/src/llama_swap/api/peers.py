@@ -22,13 +22,13 @@ async def relay_to_peer(
 
     Where keys are configured here, the caller's is ours and stays here; elsewhere it may be meant for the peer.
     """
-    site, peer = visit.site, model.peer
-    server = site.peers.of(peer)
+    peer = model.peer
+    server = visit.site.peers.of(peer)
     server.require_alive()
     outgoing = Outgoing(
-        method=request.method,
+        method=visit.head.method,
         target=target,
-        headers=_headers(request, peer, keeps_credentials=not site.config.api_keys and not peer.api_key),
+        headers=_headers(request, peer, keeps_credentials=not visit.head.has_our_key and not peer.api_key),
         body=body,
         model=model.qualified,
         drop_headers=frozenset({"content-encoding"} if isinstance(body, bytes) else ()),
