@@ -13,7 +13,7 @@ from llama_swap.proxy.exchange import BodySource
 
 
 def dispatch(
-    request: web.Request, visit: Visit, destination: Destination, *, target: str, body: bytes | BodySource | None
+    request: web.Request, visit: Visit, destination: Destination, target: str, body: bytes | BodySource | None
 ) -> Awaitable[web.StreamResponse]:
     """Forward a request to a model.
 
@@ -25,5 +25,5 @@ def dispatch(
         body: for the upstream.
     """
     if isinstance(destination.served_by, Model):
-        return relay(request, visit, destination.served_by, target=target, body=body)
-    return relay_to_peer(request, visit, destination.served_by, target=target, body=body)
+        return relay(request, visit, destination.served_by, target, body)
+    return relay_to_peer(request, visit, destination.served_by, target, body)

@@ -72,7 +72,6 @@ class Metering:
         self,
         request: web.BaseRequest,
         visit: Visit,
-        *,
         path: str,
         body: bytes | BodySource | None = None,
         metadata: Mapping[str, str] = NO_METADATA,
@@ -195,9 +194,9 @@ def _row(meter: Meter, ending: _Ending, content_type: str) -> Row:
         where_time_went = spans(
             lease.queue_seconds,
             lease.load_seconds,
-            granted_at=lease.granted_at,
-            first_byte_at=meter.sampler.first_at,
-            finished_at=visit.exchange.finished_at,
+            lease.granted_at,
+            meter.sampler.first_at,
+            visit.exchange.finished_at,
         )
     return Row(
         timestamp=time.time(),

@@ -85,8 +85,8 @@ def _send(
     if destination.renamed and "model" in request.query:
         path, _, query = target.partition("?")
         target = f"{path}?{rename_urlencoded(query.encode(), destination.name).decode()}"
-    visit.site.metering.watch(request, visit, path=head.path, body=body, metadata=destination.metadata)
-    return dispatch(request, visit, destination, target=target, body=body)
+    visit.site.metering.watch(request, visit, head.path, body, destination.metadata)
+    return dispatch(request, visit, destination, target, body)
 
 
 async def _infer_routed(request: web.Request) -> web.StreamResponse:

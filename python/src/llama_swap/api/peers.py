@@ -16,7 +16,7 @@ _CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 
 
 async def relay_to_peer(
-    request: web.Request, visit: Visit, model: PeerModel, *, target: str, body: bytes | BodySource | None
+    request: web.Request, visit: Visit, model: PeerModel, target: str, body: bytes | BodySource | None
 ) -> web.StreamResponse:
     """Forward a request to the server that has the model; its key replaces whatever the caller sent.
 

@@ -28,7 +28,7 @@ _OURS_AND_CODING = CREDENTIAL_HEADERS | _CODING
 
 
 def relay(
-    request: web.Request, visit: Visit, model: Model, *, target: str, body: bytes | BodySource | None
+    request: web.Request, visit: Visit, model: Model, target: str, body: bytes | BodySource | None
 ) -> Awaitable[web.StreamResponse]:
     """Forward a request to an instance of a model; the lease is held until the last byte of the answer."""
     head = visit.head

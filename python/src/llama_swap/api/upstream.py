@@ -61,8 +61,8 @@ async def to_upstream(request: web.Request) -> web.StreamResponse:
     if isinstance(found.destination.served_by, Model):
         _require_loaded_for_assets(site, found.destination.served_by, found.rest)
     if site.metering.covers(request.method, found.rest):
-        site.metering.watch(request, visit, path=found.rest, body=body, metadata=found.destination.metadata)
-    return await dispatch(request, visit, found.destination, target=target, body=body)
+        site.metering.watch(request, visit, found.rest, body, found.destination.metadata)
+    return await dispatch(request, visit, found.destination, target, body)
 
 
 def _require_loaded_for_assets(site: Site, model: Model, path: str) -> None:
@@ -91,7 +91,7 @@ async def to_comfyui(request: web.Request) -> web.StreamResponse:
     if target.partition("?")[0] != "/" and not is_loaded(site, model):
         raise RequestError(Reason.NOT_LOADED, f"model {model.id} is not loaded; only {_COMFYUI} can start it")
     body = StreamedBody(request, limit_bytes=site.config.max_body_bytes) if request.body_exists else None
-    return await relay(request, visit, model, target=target, body=body)
+    return await relay(request, visit, model, target, body)
 
 
 def routes() -> list[web.RouteDef]:
