@@ -66,19 +66,18 @@ class Captures:
     Args:
         limit_bytes: of all that is kept, as it is kept; 0 keeps nothing.
         secrets: the API keys in force, which are never kept.
+
+    Attributes:
+        enabled: anything is kept at all.
     """
 
     def __init__(self, limit_bytes: int, secrets: Callable[[], Sequence[str]] = tuple) -> None:
         self._limit_bytes = limit_bytes
+        self.enabled = limit_bytes > 0
         self._secrets = secrets
         self._packed: dict[int, bytes] = {}
         self._held_bytes = 0
         self._lock = threading.Lock()
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is kept at all."""
-        return self._limit_bytes > 0
 
     @property
     def held_bytes(self) -> int:
@@ -89,6 +88,7 @@ class Captures:
         """Put another limit in force, at once."""
         with self._lock:
             self._limit_bytes = limit_bytes
+            self.enabled = limit_bytes > 0
             self._evict()
 
     def put(self, row_id: int, exchanged: Exchanged) -> None:

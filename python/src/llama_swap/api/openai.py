@@ -27,7 +27,7 @@ async def infer(request: web.Request, visit: Visit) -> web.StreamResponse:
     if form == "multipart/form-data":
         return await _infer_multipart(request, visit)
     site = visit.site
-    body = await read_body(request, limit_bytes=site.config.max_body_bytes)
+    body = await read_body(request, limit_bytes=site.supervisor.config.max_body_bytes)
     if form == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
         return await _infer_urlencoded(request, visit, body)
     asked = read_model(body)
