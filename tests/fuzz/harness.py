@@ -16,6 +16,7 @@ from llama_swap.proxy.exchange import Exchange, Outcome, Outgoing
 from llama_swap.proxy.forward import forward
 from llama_swap.proxy.front import server_options
 from llama_swap.proxy.front_connection import FrontConnection
+from llama_swap.proxy.repeated import RepeatedHead
 from llama_swap.proxy.upstream import UpstreamTimeouts
 
 _LIMIT_BYTES = 1024 * 1024
@@ -202,8 +203,8 @@ class Heard:
         self.pieces.append(piece)
 
 
-async def relay(pieces, *, method=b"GET", modern=True):
-    """Forward a request to an upstream that sends these reads and then closes."""
+async def relay(pieces, *, method=b"GET", modern=True, answers=None):
+    """Forward a request to an upstream that sends these reads and then closes; ``answers`` has read others before."""
     client = MemoryTransport(SimpleNamespace(connection_lost=lambda _: None))
     request = SimpleNamespace(
         transport=client,
@@ -216,6 +217,7 @@ async def relay(pieces, *, method=b"GET", modern=True):
         remote=None,
     )
     connection = UpstreamConnection()
+    connection.answers = answers or connection.answers
     wire = MemoryTransport(connection)
     connection.connection_made(wire)
 
@@ -273,8 +275,17 @@ def read_answer(data, *, method=b"GET"):
 
 
 async def check_answer(pieces, *, method=b"GET", modern=True):
-    """Raise DisagreementError unless the client is told what h11 reads in the upstream's bytes, or that it failed."""
-    relayed = await relay(pieces, method=method, modern=modern)
+    """Raise DisagreementError unless the client is told what h11 reads in the upstream's bytes, or that it failed.
+
+    Also when the connection has sent the same before.
+    """
+    answers = RepeatedHead()
+    await _check_answer(pieces, method=method, modern=modern, answers=answers)
+    return await _check_answer(pieces, method=method, modern=modern, answers=answers)
+
+
+async def _check_answer(pieces, *, method, modern, answers):
+    relayed = await relay(pieces, method=method, modern=modern, answers=answers)
     if relayed.error is not None:
         if relayed.written:
             raise DisagreementError(f"an error after {relayed.written!r}")
