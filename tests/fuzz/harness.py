@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import h11
 from aiohttp import HttpVersion10, HttpVersion11, web
+from h11 import _abnf, _readers
 
 from llama_swap.errors import RequestError
 from llama_swap.proxy.body import read_body
@@ -23,6 +24,8 @@ _LIMIT_BYTES = 1024 * 1024
 # RFC 9112 allows to take several spaces for one here (§3), and to ignore the reason phrase (§4); h11 does neither.
 _REQUEST_LINE = re.compile(rb"\A([!-~]+) +([!-~\x80-\xff]+) +(?=HTTP/1\.[01]\r\n)")
 _REASON = re.compile(rb"\A(HTTP/1\.[01] \d{3} )[^\r\n]*")
+# A chunk's size may have any number of leading zeros (§7.1); h11 takes 20 digits.
+_readers.chunk_header_re = re.compile(_abnf.chunk_header.replace("{1,20}", "+").encode())
 
 
 class DisagreementError(AssertionError):
