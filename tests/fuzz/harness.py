@@ -205,6 +205,16 @@ class Heard:
         self.total_bytes += len(piece)
         self.pieces.append(piece)
 
+    def mark(self):
+        """Returns how to forget what is heard from now on."""
+        kept, total_bytes = len(self.pieces), self.total_bytes
+
+        def forget():
+            del self.pieces[kept:]
+            self.total_bytes = total_bytes
+
+        return forget
+
 
 async def relay(pieces, *, method=b"GET", modern=True, answers=None):
     """Forward a request to an upstream that sends these reads and then closes; ``answers`` has read others before."""

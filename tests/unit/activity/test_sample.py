@@ -33,3 +33,19 @@ def test_a_big_read_is_not_kept_alive():
     sampler.add(b"xx")
     sampler.add(b"a" * 1_000_000)
     assert sum(len(piece) for piece in sampler._tail) <= 40
+
+
+@given(st.lists(st.binary(max_size=30), max_size=20), st.lists(st.binary(max_size=30), max_size=20))
+def test_what_was_heard_after_a_mark_can_be_forgotten(pieces, more):
+    """A sampler that forgets is as if it had never heard it."""
+    sampler = BodySampler(40, 20)
+    for piece in pieces:
+        sampler.add(piece)
+    first_at, forget = sampler.first_at, sampler.mark()
+    for piece in more:
+        sampler.add(piece)
+    assert sampler.total_bytes == sum(map(len, pieces + more))
+    forget()
+    assert sampler.first_at == first_at
+    known = {"content_type": "text/plain", "content_encoding": "", "status": 200, "complete": True}
+    assert sampler.sample(**known) == _sample(pieces, 40, 20)

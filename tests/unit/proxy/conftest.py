@@ -73,6 +73,16 @@ class Heard:
         self.total_bytes += len(piece)
         self.pieces.append(piece)
 
+    def mark(self) -> Callable[[], None]:
+        """Returns how to forget what is heard from now on."""
+        before = len(self.pieces), self.total_bytes
+
+        def forget() -> None:
+            del self.pieces[before[0] :]
+            self.total_bytes = before[1]
+
+        return forget
+
 
 @dataclass
 class Plane:

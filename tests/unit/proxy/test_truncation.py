@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llama_swap.activity import BodySampler
 from llama_swap.proxy.chunks import ChunkedBody
 from llama_swap.proxy.exchange import ByteCount, Outcome
 from llama_swap.proxy.truncation import missing_of_chunk
@@ -65,6 +66,34 @@ async def test_event_streams_end_with_an_error_event(plane, wire, sent):
     exchange = await plane.exchange_ended()
     assert exchange.outcome is Outcome.UPSTREAM_DIED
     assert exchange.detail
+
+
+EVENTS = b"9\r\ndata: 1\n\n\r\n5\r\n0\r\n\r\n\r\n7;e=1\r\n\n\n\n\n\n\n\n\r\n12\r\ndata: 22222222222\n\r\n"
+
+
+def content_of(sent):
+    """The content of a chunked body that was cut anywhere."""
+    content = b""
+    while b"\r\n" in sent:
+        size, _, sent = sent.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)
+        content, sent = content + sent[:length], sent[length + 2 :]
+    return content
+
+
+@pytest.mark.parametrize("cut", range(len(EVENTS)))
+async def test_wherever_an_event_stream_is_cut_only_what_came_is_heard(plane, wire, cut):
+    """The bytes with which the parser is asked what a chunk lacks are no part of the answer, as a row would have it."""
+    plane.heard = BodySampler()
+    answer = await plane.ask(wire.get, dying(SSE + CHUNKED_HEAD + EVENTS[:cut]))
+    body = answer.partition(b"\r\n\r\n")[2]
+    assert body.startswith(EVENTS[:cut])
+    assert not body.endswith(b"0\r\n\r\n") or body == EVENTS[:cut]
+    assert (await plane.exchange_ended()).outcome is Outcome.UPSTREAM_DIED
+    sample = plane.heard.sample(content_type="", content_encoding="", status=200, complete=False)
+    assert (sample.head, sample.tail) == (content_of(EVENTS[:cut]), b"")
+    assert sample.total_bytes == len(sample.head)
+    assert (plane.heard.first_at is not None) == bool(sample.head)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is kept of an answer that passes: its beginning and its end, as they are on the wire, without a copy."""
 
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 import msgspec
@@ -84,6 +85,16 @@ class BodySampler(msgspec.Struct, eq=False):
         self._tail_held += len(piece)
         while self._tail_held - len(tail[0]) >= self.tail_bytes:
             self._tail_held -= len(tail.popleft())
+
+    def mark(self) -> Callable[[], None]:
+        """Returns how to forget what is heard from now on."""
+        before = self._head, self._tail, self._tail_held, self.first_at, self.total_bytes
+        self._head, self._tail, self._tail_held = [], None, 0
+
+        def forget() -> None:
+            self._head, self._tail, self._tail_held, self.first_at, self.total_bytes = before
+
+        return forget
 
     def head(self) -> bytes:
         """The beginning, at most ``head_bytes``."""

@@ -96,6 +96,10 @@ class Listener(Protocol):
     def add(self, piece: bytes) -> None:
         """Take the next bytes."""
 
+    def mark(self) -> Callable[[], None]:
+        """Returns how to forget what is heard from now on."""
+        ...
+
 
 class ByteCount:
     """Hears a body that nobody else listens to."""
@@ -108,6 +112,15 @@ class ByteCount:
     def add(self, piece: bytes) -> None:
         """Take the next bytes."""
         self.total_bytes += len(piece)
+
+    def mark(self) -> Callable[[], None]:
+        """Returns how to forget what is heard from now on."""
+        before = self.total_bytes
+
+        def forget() -> None:
+            self.total_bytes = before
+
+        return forget
 
 
 class Exchange(msgspec.Struct, eq=False):

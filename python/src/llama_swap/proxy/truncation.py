@@ -47,10 +47,18 @@ def missing_of_chunk(body: ChunkedBody, listener: Listener) -> int | None:
 
     Args:
         body: of the answer that was cut.
-        listener: who gets the content from the parser; only content swallows what it is fed whole.
+        listener: who gets the content from the parser, and is made to forget what it was fed.
     """
     if body.complete:
         return None
+    forget = listener.mark()
+    try:
+        return _asked(body, listener)
+    finally:
+        forget()
+
+
+def _asked(body: ChunkedBody, listener: Listener) -> int | None:
     heard_bytes = listener.total_bytes
     try:
         body.feed(_LAST_CHUNK)
@@ -60,7 +68,7 @@ def missing_of_chunk(body: ChunkedBody, listener: Listener) -> int | None:
         # Without a CRLF before it, `0` may have ended a torn size or a torn trailer.
         return 0 if body.last_read.endswith(b"\r\n") or not body.last_read else None
     if listener.total_bytes - heard_bytes != len(_LAST_CHUNK):
-        return None
+        return None  # only content swallows it whole
     for missing in range(len(_LAST_CHUNK), _FILL_LIMIT_BYTES):
         try:
             body.feed(b"\n")
