@@ -187,6 +187,7 @@ AMBIGUOUS = [
     OK + b"X: a\r\n b\r\nContent-Length: 0\r\n\r\n",
     OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     OK + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\nx",  # llhttp takes it for another coding
     OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n",
