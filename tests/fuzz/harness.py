@@ -86,7 +86,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 def _comparable(headers):
-    """Header fields with what may be written in different ways written in one; aiohttp before 3.14 keeps spaces behind."""
+    """Header fields with what may be written in different ways written in one (aiohttp 3.13 keeps spaces behind)."""
     pairs = [(bytes(name).lower(), bytes(value).rstrip(b" \t")) for name, value in headers]
     return tuple((name, value.lower() if name == b"transfer-encoding" else value) for name, value in pairs)
 
