@@ -108,3 +108,10 @@ async def test_a_repeated_head_is_looked_at_again_where_it_differs(plane):
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
     writer.close()
+
+
+def test_a_long_head_is_not_kept():
+    """An idle connection must not hold megabytes for the case that they come again."""
+    short, long = [*HEAD, ("Cookie", "c" * 15_000)], [*HEAD, ("Cookie", "c" * 17_000)]
+    assert RequestHead(request(short)).is_repeated_by(request(short))
+    assert not RequestHead(request(long)).is_repeated_by(request(long))

@@ -12,13 +12,15 @@ _MOST_HEADERS = 128
 _MOST_DIGITS = 20
 _LENGTH = b"content-length"
 _NO_FIELD = (b"", b"")
+# A longer head is not kept for the next request: a connection may be idle for long, and there are many.
+_KEPT_BYTES = 16 * 1024
 
 
 class RequestHead:
     """A head that was admitted, and what follows from it alone.
 
     It is the same object for the next request of its connection if that differs in the value of its Content-Length at
-    most. So whatever is a function of the rest can be worked out once and kept in a slot for notes.
+    most, and if it is no longer than 16 KiB. So whatever is a function of the rest can be worked out once and kept in a slot for notes.
 
     Args:
         request: that it begins.
@@ -37,7 +39,9 @@ class RequestHead:
         names = [name.lower() for name, _ in raw]
         self._position = position = names.index(_LENGTH) if _LENGTH in names else len(raw)
         self._name = raw[position][0] if _LENGTH in names else b""
-        self._rest = request.method, request.raw_path, request.version, raw[:position], raw[position + 1 :]
+        is_short = sum(len(name) + len(value) for name, value in raw) <= _KEPT_BYTES
+        rest = request.method, request.raw_path, request.version, raw[:position], raw[position + 1 :]
+        self._rest = rest if is_short else None
         self.is_last = is_last(request)
         self.expects = "Expect" in request.headers
         self.notes: Any = None
