@@ -20,7 +20,8 @@ class RequestHead:
     """A head that was admitted, and what follows from it alone.
 
     It is the same object for the next request of its connection if that differs in the value of its Content-Length at
-    most, and if it is no longer than 16 KiB. So whatever is a function of the rest can be worked out once and kept in a slot for notes.
+    most, and if it is no longer than 16 KiB. So whatever is a function of the rest can be worked out once and kept in a
+    slot for notes.
 
     Args:
         request: that it begins.
