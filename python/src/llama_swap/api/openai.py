@@ -34,7 +34,7 @@ async def infer(request: web.Request, visit: Visit) -> web.StreamResponse:
     visit.stream = asked.stream
     destination = find_destination(site, asked.name if body else request.query.get("model"), visit)
     rules = destination.rules
-    if (asked.keep_alive or asked.ttl) and isinstance(destination.served_by, Model):
+    if isinstance(destination.served_by, Model):
         rules = take_residency(asked, rules, destination.served_by, visit, site.config)
     return await _send(request, visit, destination, apply_rules(body, rules))
 

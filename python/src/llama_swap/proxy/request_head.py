@@ -39,7 +39,7 @@ class RequestHead:
         raw = request.raw_headers
         names = [name.lower() for name, _ in raw]
         self._position = position = names.index(_LENGTH) if _LENGTH in names else len(raw)
-        self._name = raw[position][0] if _LENGTH in names else b""
+        self._name, _ = raw[position] if position < len(raw) else _NO_FIELD
         is_short = sum(len(name) + len(value) for name, value in raw) <= _KEPT_BYTES
         rest = request.method, request.raw_path, request.version, raw[:position], raw[position + 1 :]
         self._rest = rest if is_short else None

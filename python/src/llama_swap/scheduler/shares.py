@@ -36,7 +36,7 @@ class Fading:
 
     def add(self, more: float, now: float, half_life_seconds: float) -> None:
         """Let it fade until now, then add to it."""
-        self.amount = self.amount * 2.0 ** ((self.at - now) / half_life_seconds) + more
+        self.amount = self.now(now, half_life_seconds) + more
         self.at = now
 
 

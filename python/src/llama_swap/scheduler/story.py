@@ -9,10 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from llama_swap.scheduler.commands import Command, Decision
-from llama_swap.scheduler.events import (
-    ConfigChanged,
-    Event,
-)
+from llama_swap.scheduler.events import ConfigChanged, Event
 from llama_swap.scheduler.facts import note
 from llama_swap.scheduler.reconcile import reconcile
 from llama_swap.scheduler.state import Move, State
